@@ -1,0 +1,6 @@
+"""Corpora: which clips, words, speakers and splits there are. `python -m kws.corpus ROOT` reports on one."""
+
+from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, which_set
+from kws.corpus.folder import FolderCorpus
+
+__all__ = ["SPLITS", "Clip", "Corpus", "FolderCorpus", "Refusal", "which_set"]
