@@ -66,7 +66,7 @@ class Corpus:
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
-            return path.as_posix()
+            return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - links stay as they are
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits of the choice of clips: labels, names, speakers, splits, pieces, noise.
