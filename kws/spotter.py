@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kws import files
+from kws.decoder import Decoder
 from kws.errors import KwsError
 from kws.featurizer import Featurizer, FeaturizerState
 from kws.networks import NETWORKS, Normalization
@@ -35,7 +36,7 @@ class SpotterFrames(NamedTuple):
 
 
 class Spotter(nn.Module):
-    """Featurizer, normalization, classifier and voice activity detector, with the labels they tell apart.
+    """Featurizer, normalization, classifier, voice activity detector and decoder, with the labels they tell apart.
 
     Args:
         featurizer: samples to features.
@@ -43,7 +44,7 @@ class Spotter(nn.Module):
         labels: class names in the order of the classifier's outputs.
         vad: the detector whose falling signal resets the classifier, or None for never.
         normalization: measured on the training split; the identity when left out.
-        decoder: plain settings of the decoder that turns posteriors into detections.
+        decoder: settings of the `Decoder` that turns posteriors into detections; its own defaults when left out.
         about: plain facts that travel along (run, corpus, seed); not used in computing.
     """
 
@@ -63,7 +64,7 @@ class Spotter(nn.Module):
         self.classifier = classifier
         self.labels = tuple(labels)
         self.vad = vad
-        self.decoder = dict(decoder or {})
+        self.decoder = Decoder(self.labels, featurizer.hop_seconds, **(decoder or {}))
         self.about = dict(about or {})
 
     @property
@@ -79,7 +80,7 @@ class Spotter(nn.Module):
             "featurizer": dict(self.featurizer.settings),
             "classifier": {"network": type(self.classifier).__name__, **self.classifier.settings},
             "vad": dict(self.vad.settings) if self.vad else None,
-            "decoder": dict(self.decoder),
+            "decoder": dict(self.decoder.settings),
             "about": dict(self.about),
         }
 
