@@ -1,0 +1,44 @@
+"""Intervals against published values."""
+
+import pytest
+
+from kws.evaluation.intervals import poisson_interval, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        # Newcombe, "Two-sided confidence intervals for the single proportion" (1998), table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson(successes, trials, low, high):
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
+    mirrored = wilson_interval(trials - successes, trials)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+def test_wilson_at_the_ends():
+    assert wilson_interval(0, 10)[0] == 0
+    assert wilson_interval(10, 10)[1] == 1
+    assert wilson_interval(0, 0) == (0, 1)
+    with pytest.raises(ValueError, match="3 successes in 2"):
+        wilson_interval(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("events", "low", "high"),
+    # Garwood's table, 95 %.
+    [(0, 0.0, 3.689), (1, 0.0253, 5.572), (5, 1.623, 11.668), (10, 4.795, 18.390), (100, 81.36, 121.63)],
+)
+def test_poisson(events, low, high):
+    assert poisson_interval(events) == pytest.approx((low, high), abs=5e-3)
+
+
+def test_poisson_of_many():
+    low, high = poisson_interval(20_000)
+    assert low == pytest.approx(20_000 - 1.96 * 20_000**0.5, rel=1e-3)
+    assert high == pytest.approx(20_000 + 1.96 * 20_000**0.5, rel=1e-3)
