@@ -107,7 +107,7 @@ def _check_file(path: str | os.PathLike) -> None:
         if os.name != "posix" and Path(path).is_dir():
             raise BrokenRecording(path, "a folder, not a recording") from error
         raise BrokenRecording(path, f"cannot be opened ({error.strerror})") from error
-    with open(handle, "rb") as file:  # noqa: PTH123 - an open descriptor, not a path
+    try:
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise BrokenRecording(path, "a folder, not a recording")
@@ -115,7 +115,12 @@ def _check_file(path: str | os.PathLike) -> None:
             raise BrokenRecording(path, "not a regular file")
         if status.st_size == 0:
             raise BrokenRecording(path, "an empty file")
-        missing = _missing_wav_bytes(file, status.st_size)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            missing = _missing_wav_bytes(file, status.st_size)
+    except OSError as error:
+        raise BrokenRecording(path, f"cannot be read ({error.strerror})") from error
+    finally:
+        os.close(handle)
     if missing:
         raise BrokenRecording(path, f"truncated: {missing} bytes fewer than its header says")
 
