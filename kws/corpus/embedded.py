@@ -1,0 +1,311 @@
+"""The corpus that needs no download: words spoken by espeak-ng, on disk as Speech Commands is.
+
+Synthetic voices. What a network reaches on them says nothing about people.
+"""
+
+import hashlib
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from kws.corpus.base import SPLITS, which_set
+from kws.corpus.coloured_noise import COLOURS, coloured_noise, hum, root_mean_square
+from kws.corpus.espeak import ACCENTS, Espeak, variants
+from kws.errors import KwsError
+from kws.files import atomic_folder, write_json, write_text
+
+# The words of Speech Commands v0.01.
+# fmt: off
+WORDS = (
+    "bed", "bird", "cat", "dog", "down", "eight", "five", "four", "go", "happy", "house", "left", "marvin", "nine",
+    "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop", "three", "tree", "two", "up", "wow", "yes",
+    "zero",
+)
+# fmt: on
+SAMPLE_RATE = 16000
+_FORMAT = 1  # raise it whenever the same settings make other clips: the folder then gets another name
+_LONGEST_SPEECH = 0.95  # seconds of a clip that speech may fill
+_FASTEST = 430  # words per minute; espeak-ng ends at 450
+_NOISE_SECONDS = 40
+_NOISE_LEVEL = 0.08  # root mean square of a background recording, about -22 dB of full scale
+
+# What the voices of the babble read. None of it is a word of Speech Commands.
+_BABBLE = (
+    "The kettle was already boiling when her brother came back from the market with bread, cheese and plums.",
+    "Trains to the coast leave every half hour, but most people prefer the slow ferry along the river.",
+    "My grandmother kept bees behind the garden wall and sold honey in small glass jars each summer.",
+    "Because rain had been falling all week, they moved the concert into the old school hall.",
+    "Somebody should ask the baker whether she still makes those little almond cakes with cherries.",
+    "He painted the kitchen yellow last winter, and now the neighbours want the same colour.",
+)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One synthetic speaker. `identity` is the eight hexadecimal digits in its clips' names."""
+
+    accent: str
+    variant: str
+    split: str
+    identity: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.accent}+{self.variant}"
+
+
+def voice(accent: str, variant: str) -> Voice:
+    """The speaker with this accent and variant: always of the same identity and split.
+
+    The split is the variant's, so that no timbre is in two splits with two accents. The identity is a hash,
+    salted until the dataset's rule gives it that same split: the rule and the lists on disk agree.
+    """
+    split = which_set(variant)
+    salt = 0
+    while True:
+        identity = hashlib.sha1(f"{accent}+{variant}+{salt}".encode()).hexdigest()[:8]
+        if which_set(identity) == split:
+            return Voice(accent, variant, split, identity)
+        salt += 1
+
+
+def choose_voices(count: int, generator: np.random.Generator) -> list[Voice]:
+    """`count` speakers, a tenth each for validation and testing, with as many variants and accents as there are."""
+    tenth = max(1, round(count / 10))
+    wanted = {"training": count - 2 * tenth, "validation": tenth, "testing": tenth}
+    names = variants()
+    chosen = []
+    for split in SPLITS:
+        members = [name for name in generator.permutation(names).tolist() if which_set(name) == split]
+        accents = generator.permutation(ACCENTS).tolist()
+        every = [
+            (accents[(position + turn) % len(accents)], name)
+            for turn in range(len(accents))  # each variant once before any comes with its second accent
+            for position, name in enumerate(members)
+        ]
+        if wanted[split] > len(every):
+            raise KwsError(
+                f"data.speakers={count} is more than the voices of espeak-ng: {len(every)} are for {split}, "
+                f"{wanted[split]} would be needed; lower data.speakers"
+            )
+        chosen += [voice(accent, name) for accent, name in every[: wanted[split]]]
+    return chosen
+
+
+def check_words(words: Sequence[str] | None) -> tuple[str, ...]:
+    """The words as a tuple (`None` means `WORDS`), after refusing those that cannot be a class's folder."""
+    words = WORDS if words is None else tuple([words] if isinstance(words, str) else words)
+    if not words:
+        raise KwsError("data.words is empty; name at least one word, or leave it out for the 30 of Speech Commands")
+    seen = {}
+    for word in words:
+        if not isinstance(word, str):
+            raise KwsError(
+                f"data.words has {word!r}, which is no text; put quotes around words that YAML takes for something "
+                "else, such as 'yes', 'no', 'on' and 'off'"
+            )
+        if not word.strip() or word != word.strip():
+            raise KwsError(f"data.words has {word!r}; leave out empty words and spaces at the ends of a word")
+        if word.startswith(("_", ".")):
+            raise KwsError(f"data.words has {word!r}: folders with that first character hold no keyword; rename it")
+        if re.search(r'[<>:"/\\|?*\x00-\x1f\x7f]', word) or word.endswith(".") or len(word.encode()) > 100:
+            raise KwsError(f"data.words has {word!r}, which cannot be a folder's name; use letters, digits and spaces")
+        if word.casefold() in seen:
+            raise KwsError(f"data.words has {word!r} and {seen[word.casefold()]!r}, the same word twice; drop one")
+        seen[word.casefold()] = word
+    return words
+
+
+class EmbeddedCorpus:
+    """Words, or short phrases, spoken by the English voices of espeak-ng; a source as `data=` chooses them.
+
+    `words`: what is said and the class's name at once; `None` for the 30 words of Speech Commands v0.01.
+    `speakers`: voices, each an accent with a variant; about 80 % train, 10 % validate and 10 % test.
+    `takes`: clips of each word by each speaker. Pitch, rate, offset, level and noise are drawn for every clip.
+    `seed`: the same settings and seed give the same bytes.
+
+    Clips are one second of 16 kHz, 16 bit: `<word>/<speaker>_nohash_<take>.wav`, beside `validation_list.txt`,
+    `testing_list.txt` and `_background_noise_/`. They lie in a folder of `root` that is named after a hash of the
+    settings, appears whole or not at all, and is used again.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        words: Sequence[str] | None = None,
+        speakers: int = 150,
+        takes: int = 1,
+        seed: int = 0,
+    ):
+        self.words = check_words(words)
+        if speakers < 3:
+            raise KwsError(f"data.speakers={speakers}; each split needs one, so ask for 3 or more")
+        if takes < 1:
+            raise KwsError(f"data.takes={takes}; ask for one clip or more of each word by each speaker")
+        self.root, self.speakers, self.takes, self.seed = Path(root), speakers, takes, seed
+        with Espeak() as espeak:
+            self.settings = {
+                "format": _FORMAT,
+                "words": list(self.words),
+                "speakers": speakers,
+                "takes": takes,
+                "seed": seed,
+                "espeak": espeak.version,
+                "variants": list(variants()),
+            }
+
+    @property
+    def folder(self) -> Path:
+        """Where this corpus lies, or will."""
+        key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
+        return self.root / f"embedded-{key}"
+
+    def scan(self):
+        """The `Corpus` on disk, which `prepare` has made."""
+        from kws.corpus.folder import FolderCorpus
+
+        if not self.folder.is_dir():
+            raise KwsError(f"there is no corpus in {str(self.folder)!r}; call prepare() first")
+        return FolderCorpus(self.folder, words=self.words, name="embedded").scan()
+
+    def prepare(self) -> Path:
+        """Make the corpus unless it is there. Hands back its folder."""
+        if self.folder.is_dir():
+            return self.folder
+        voices = choose_voices(self.speakers, np.random.default_rng(self.seed))
+        self._refuse_silent_words()
+        with atomic_folder(self.folder) as folder:
+            for word in self.words:
+                (folder / word).mkdir()
+            for speaker in _track(voices, "Speaking"):
+                self._speak_words(folder, speaker)
+            self._write_noise(folder / "_background_noise_", voices)
+            for split in ("validation", "testing"):
+                names = [f"{word}/{name}" for word in self.words for name in self._clip_names(voices, split)]
+                write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in sorted(names)))
+            write_json(folder / "settings.json", self.settings)
+        return self.folder
+
+    def _refuse_silent_words(self) -> None:
+        with Espeak() as espeak:
+            for word in self.words:
+                if len(_trim(espeak.speak(word, ACCENTS[0]).astype(np.float64), espeak.sample_rate)) == 0:
+                    raise KwsError(f"data.words has {word!r}, which espeak-ng speaks as silence; write it in letters")
+
+    def _clip_names(self, voices: Sequence[Voice], split: str) -> list[str]:
+        return [f"{v.identity}_nohash_{take}.wav" for v in voices if v.split == split for take in range(self.takes)]
+
+    def _generator(self, *subject: str) -> np.random.Generator:
+        """Draws that depend on the seed and the subject alone, not on the order of the work."""
+        digest = hashlib.sha256("\n".join(subject).encode()).digest()
+        return np.random.default_rng([self.seed, *np.frombuffer(digest, np.uint32).tolist()])
+
+    def _speak_words(self, folder: Path, speaker: Voice) -> None:
+        generator = self._generator(speaker.identity)
+        # Of the speaker: the length of the vocal tract (which moves pitch and formants alike) and the mean pitch.
+        tract, pitch = float(np.exp(generator.uniform(np.log(0.92), np.log(1.09)))), generator.uniform(35, 65)
+        with Espeak() as espeak:  # one for each speaker: its clips then depend on no other speaker's
+            for word in self.words:
+                generator = self._generator(speaker.identity, word)
+                for name in self._clip_names([speaker], speaker.split):
+                    speech = _speak(espeak, word, speaker, tract, pitch, generator)
+                    _write(folder / word / name, _place(speech, generator))
+
+    def _write_noise(self, folder: Path, voices: Sequence[Voice]) -> None:
+        folder.mkdir()
+        length = _NOISE_SECONDS * SAMPLE_RATE
+        sounds = {
+            f"{colour}_noise": coloured_noise(colour, length, SAMPLE_RATE, self._generator(colour))
+            for colour in COLOURS
+        }
+        sounds["hum"] = hum(length, SAMPLE_RATE, self._generator("hum"))
+        training = [v for v in voices if v.split == "training"]
+        sounds["babble"] = _babble(training[:12], length, self._generator("babble"))
+        for name, sound in sounds.items():
+            _write(folder / f"{name}.wav", sound * _NOISE_LEVEL)
+
+
+def _speak(
+    espeak: Espeak, text: str, speaker: Voice, tract: float, pitch: float, generator: np.random.Generator
+) -> np.ndarray:
+    """`text` as `speaker` says it this time: float64 `(S,)` at `SAMPLE_RATE`, silence trimmed, at most 0.95 s."""
+    rate = generator.uniform(140, 200)
+    pitch = int(np.clip(pitch + generator.normal(0, 6), 5, 95))
+    pitch_range, seed = int(generator.integers(30, 71)), int(generator.integers(2**31))
+    while True:
+        spoken = espeak.speak(text, speaker.name, round(rate), pitch, pitch_range, seed).astype(np.float64)
+        spoken = soxr.resample(_trim(spoken, espeak.sample_rate), espeak.sample_rate * tract, SAMPLE_RATE)
+        if len(spoken) == 0:
+            raise KwsError(f"the voice {speaker.name!r} of espeak-ng says nothing for {text!r}; choose another word")
+        if len(spoken) <= _LONGEST_SPEECH * SAMPLE_RATE:
+            return spoken
+        if rate >= _FASTEST:
+            raise KwsError(f"data.words has {text!r}, which does not fit into one second; choose a shorter phrase")
+        rate = min(max(1.05, len(spoken) / (_LONGEST_SPEECH * SAMPLE_RATE)) * rate, _FASTEST)
+
+
+def _trim(sound: np.ndarray, sample_rate: int) -> np.ndarray:
+    """`sound` without the blocks of 10 ms at its ends that lie more than 40 dB below its loudest block."""
+    block = sample_rate // 100
+    blocks = np.pad(sound, (0, -len(sound) % block)).reshape(-1, block)
+    levels = np.sqrt(np.mean(np.square(blocks), axis=1))
+    loud = np.flatnonzero(levels > max(levels.max(initial=0) / 100, 1.0))  # 1.0: one step of 16 bit
+    return sound[loud[0] * block : (loud[-1] + 1) * block] if len(loud) else sound[:0]
+
+
+def _place(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """One second with `speech` at a drawn offset and level over light noise at a drawn ratio, float64 `(S,)`."""
+    level = 10 ** (generator.uniform(-30, -14) / 20) / root_mean_square(speech)
+    level = min(level, 0.9 / np.abs(speech).max())
+    ratio = generator.uniform(15, 45)  # dB
+    kind = generator.choice([*COLOURS, "hum"])
+    noise = (
+        hum(SAMPLE_RATE, SAMPLE_RATE, generator)
+        if kind == "hum"
+        else coloured_noise(kind, SAMPLE_RATE, SAMPLE_RATE, generator)
+    )
+    clip = noise * root_mean_square(speech) * level * 10 ** (-ratio / 20)
+    # Around the middle, as people's clips are, rather than anywhere.
+    room = SAMPLE_RATE - len(speech)
+    start = int(room * generator.beta(2, 2))
+    clip[start : start + len(speech)] += speech * level
+    return clip
+
+
+def _babble(voices: Sequence[Voice], length: int, generator: np.random.Generator) -> np.ndarray:
+    """All `voices` reading at once, over and over, each at its own level; float64 `(length,)`, RMS 1."""
+    babble = np.zeros(length)
+    for speaker in voices:
+        spoken = []
+        with Espeak() as espeak:
+            while sum(map(len, spoken)) < length:
+                text = _BABBLE[generator.integers(len(_BABBLE))]
+                rate, pitch = int(generator.integers(140, 200)), int(generator.integers(35, 66))
+                said = espeak.speak(text, speaker.name, rate, pitch).astype(np.float64)
+                spoken.append(soxr.resample(said, espeak.sample_rate, SAMPLE_RATE))
+        reading = np.roll(np.concatenate(spoken)[:length], int(generator.integers(length)))
+        babble += reading / root_mean_square(reading) * 10 ** (generator.uniform(-6, 0) / 20)
+    return babble / root_mean_square(babble)
+
+
+def _write(path: Path, sound: np.ndarray) -> None:
+    samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
+    encoded = io.BytesIO()  # soundfile waits for the disk after every file that it writes itself
+    soundfile.write(encoded, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    path.write_bytes(encoded.getbuffer())
+
+
+def _track(items: Sequence, what: str):
+    """`items`, with a bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
