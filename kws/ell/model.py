@@ -1,5 +1,7 @@
 """A whole ELL model: nodes in order, what goes in, what comes out; and a builder that makes one in code."""
 
+# ruff: noqa: RUF009 (prop() makes a dataclass field)
+
 import copy
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -4,6 +4,8 @@ Each class knows ELL's name for it, the version ELL writes, and what its sizes m
 the inputs and returns the size of the output; it raises `ValueError` with the reason when they do not fit.
 """
 
+# ruff: noqa: RUF009 (prop() makes a dataclass field)
+
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
