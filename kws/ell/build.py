@@ -136,7 +136,7 @@ def classifier(
             the features before the normalisation, which its thresholds are made for.
         metadata: further plain facts for whoever finds the file.
     """
-    checked = [_layer(index, layer) for index, layer in enumerate(layers)]
+    checked = [check_layer(index, layer) for index, layer in enumerate(layers)]
     if not checked:
         raise KwsError("A classifier needs at least one recurrent layer.")
     output_weight, output_bias = np.asarray(output_weight), np.asarray(output_bias)
@@ -280,7 +280,7 @@ def _shapes(inputs: Sequence[int], outputs: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _layer(index: int, layer: Mapping[str, Any]) -> dict[str, Any]:
+def check_layer(index: int, layer: Mapping[str, Any]) -> dict[str, Any]:
     """`layer` with arrays, and its shapes checked."""
     cell = layer.get("cell")
     if cell not in GATES:
