@@ -8,6 +8,8 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +43,31 @@ def read(
     samples, a peak over `MAX_PEAK`, a rate outside `RATES`, more than `MAX_CHANNELS` channels, or more than
     `max_seconds` to decode (checked against the header first).
     """
+    with _opened(path) as file:
+        return _decode(path, file, start, duration, max_seconds)
+
+
+def length(path: str | os.PathLike) -> float:
+    """Seconds that a recording's header promises. Raises BrokenRecording as `read` does, short of decoding."""
+    with _opened(path) as file:
+        if not 0 < file.frames < UNKNOWN_FRAMES:
+            raise BrokenRecording(path, "its header does not say how long it is")
+        return file.frames / file.samplerate
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
+    """The open file, of a usable rate and number of channels; whatever libsndfile raises becomes BrokenRecording."""
     _check_file(path)
     try:
         with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else os.fspath(path)) as file:
-            return _decode(path, file, start, duration, max_seconds)
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise BrokenRecording(
+                    path, f"a sample rate of {file.samplerate} Hz; {RATES[0]} to {RATES[1]} Hz can be used"
+                )
+            if not 1 <= file.channels <= MAX_CHANNELS:
+                raise BrokenRecording(path, f"{file.channels} channels; at most {MAX_CHANNELS} can be used")
+            yield file
     except BrokenRecording:
         raise
     except soundfile.LibsndfileError as error:
@@ -55,10 +78,6 @@ def read(
 
 def _decode(path, file, start, duration, max_seconds) -> tuple[np.ndarray, int]:
     rate, channels = file.samplerate, file.channels
-    if not RATES[0] <= rate <= RATES[1]:
-        raise BrokenRecording(path, f"a sample rate of {rate} Hz; {RATES[0]} to {RATES[1]} Hz can be used")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise BrokenRecording(path, f"{channels} channels; at most {MAX_CHANNELS} can be used")
     known = file.frames < UNKNOWN_FRAMES
     first = round((start or 0.0) * rate)
     wanted = file.frames - first if duration is None else round(duration * rate)

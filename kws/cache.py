@@ -64,7 +64,7 @@ class Waveforms:
     """A corpus at one rate and length."""
 
     splits: dict[str, WaveformSplit]  # training, validation, testing
-    noise: list[np.ndarray]  # each (S,) int16, memory-mapped, whole recordings
+    noise: list[np.ndarray]  # each (S,) int16, memory-mapped: what training may hear of each recording
     refused: tuple[Refusal, ...]  # recordings that could not be used
     key: str
     sample_rate: int
@@ -164,7 +164,7 @@ def _build(
             with ArrayFile(temporary / "noise.npy", ()) as file:
                 for path in corpus.noise:
                     try:
-                        recording = audio.to_int16(_noise(path, sample_rate))
+                        recording = audio.to_int16(_noise(path, sample_rate, corpus.noise_share))
                         file.append(recording)
                         table["noise"].append(len(recording))
                     except BrokenRecording as error:
@@ -211,9 +211,9 @@ def _decode(chunk: Iterable[Clip], sample_rate: int, samples: int) -> list[np.nd
     return results
 
 
-def _noise(path: Path, sample_rate: int) -> np.ndarray:
+def _noise(path: Path, sample_rate: int, share: float) -> np.ndarray:
     waveform, rate = audio.read(path, max_seconds=MAX_NOISE_SECONDS)
-    return audio.resample(waveform, rate, sample_rate)
+    return audio.resample(waveform[: round(share * len(waveform))], rate, sample_rate)
 
 
 class ArrayFile:

@@ -40,6 +40,8 @@ class Corpus:
     noise   recordings of background noise, for augmentation
     refused what scanning left out
     notes   what a reader of a report should know: sentences with counts
+    noise_share   the share of each background recording, from its beginning, that training may hear; less than 1
+            where evaluation has clips of silence cut from the rest. The cache keeps this share only.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Corpus:
     noise: tuple[Path, ...] = ()
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    noise_share: float = 1.0
 
     def split(self, name: str) -> tuple[Clip, ...]:
         """The clips of one split: training, validation or testing."""
@@ -78,7 +81,7 @@ class Corpus:
             (self.relative(clip.path), clip.label, clip.speaker, clip.split, repr(clip.start), repr(clip.duration))
             for clip in self.clips
         ]
-        rows += [("noise", self.relative(path)) for path in self.noise]
+        rows += [("noise", self.relative(path), repr(self.noise_share)) for path in self.noise]
         return digest(rows)
 
 

@@ -4,9 +4,11 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kws.audio import EXTENSIONS
+from kws.corpus import selection
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, speaker_of, which_set
 from kws.corpus.lists import key, read_list
 from kws.errors import KwsError
@@ -26,6 +28,15 @@ class FolderCorpus:
                 list. A split without a list is drawn by the dataset's hash rule: by speaker where names carry one
                 (`<speaker>_nohash_<n>`), else by file name, in either case without the ending.
     validation_percentage, testing_percentage   shares for the hash rule
+    bad_list    a list of clips to leave out
+    max_files_per_word   at most so many training clips of each word, spread over the speakers
+    unknown_share   clips of the words that `words` leaves out, as the label `_unknown_`, in each split; relative to
+                the mean number of clips of a keyword there (1.0: as many as a keyword has; 0: none)
+    silence_share   the same for pieces of the background recordings, as the label `_silence_`
+    silence_seconds   length of such a piece
+    null_label  the label (`_null_`) for clips in the other folders that start with `_`; None: they are ignored
+    noise       the folder with the background recordings; None: `_background_noise_` in root
+    seed        of every choice above
     required_splits   splits that must have clips
     """
 
@@ -37,18 +48,30 @@ class FolderCorpus:
         lists: str | os.PathLike | None = None,
         validation_percentage: float = 10.0,
         testing_percentage: float = 10.0,
+        bad_list: str | os.PathLike | None = None,
+        max_files_per_word: int | None = None,
+        unknown_share: float = 0.0,
+        silence_share: float = 0.0,
+        silence_seconds: float = 1.0,
+        null_label: str | None = None,
+        noise: str | os.PathLike | None = None,
+        seed: int = 1,
         required_splits: Sequence[str] = SPLITS,
     ):
         self.root = Path(root)
         self.name = name or self.root.resolve().name
         self.words = None if words is None else _check_words(words)
         self.lists = self.root if lists is None else Path(lists)
-        self.validation_percentage = float(validation_percentage)
-        self.testing_percentage = float(testing_percentage)
+        self.percentages = {"validation": validation_percentage, "testing": testing_percentage}
+        self.bad_list = None if bad_list is None else Path(bad_list)
+        self.max_files_per_word = max_files_per_word
+        self.unknown_share, self.silence_share = unknown_share, silence_share
+        self.silence_seconds = silence_seconds
+        self.null_label = null_label
+        self.noise = None if noise is None else Path(noise)
+        self.seed = seed
         self.required_splits = tuple(required_splits)
-        for share, option in ((validation_percentage, "validation"), (testing_percentage, "testing")):
-            if not 0 <= share <= 100:
-                raise KwsError(f"{option}_percentage is {share}; give a percentage from 0 to 100")
+        self._check_options()
 
     def prepare(self) -> None:
         """Nothing to make or to download."""
@@ -56,41 +79,96 @@ class FolderCorpus:
     def scan(self) -> Corpus:
         """Find the clips. Reads names and lists, not audio. Raises KwsError when there is nothing to train on."""
         tree, found = Tree(self.root), Findings()
-        labels = self.words or tuple(label for label in tree.labels if not label.startswith("_"))
+        words = [label for label in tree.labels if not label.startswith("_")]
+        keywords = self.words or tuple(words)
+        clips = self._keyword_clips(keywords, words, tree, found)
+        keywords = tuple(word for word in keywords if any(clip.label == word for clip in clips))
+        if self.null_label:
+            nulls = [label for label in tree.labels if label.startswith("_") and label != NOISE_FOLDER]
+            clips += _clips([path for label in nulls for path in tree.recordings(label, found)], self.null_label)
+        if self.unknown_share:
+            for word in words:
+                if word not in keywords:
+                    clips += _clips(tree.recordings(word, found), word)
+        clips = self._split(self._without_bad(clips, found), found)
+        rest = [clip for clip in clips if clip.label not in keywords and clip.label != self.null_label]
+        clips = [clip for clip in clips if clip.label in keywords or clip.label == self.null_label]
+        if self.max_files_per_word is not None:
+            clips = selection.limit_per_word(clips, self.max_files_per_word, self.seed)
+        noise = tree.recordings(NOISE_FOLDER, found) if self.noise is None else _noise_files(self.noise, found)
+        extra = self._unknown(clips, keywords, rest, found) + self._silence(clips, keywords, noise, found)
+        clips += extra
+        self._check_splits(clips)
+        special = sorted({clip.label for clip in clips if clip.label.startswith("_")})
+        return Corpus(
+            name=self.name,
+            root=self.root,
+            labels=(*special, *keywords),
+            clips=tuple(sorted(clips, key=_order)),
+            noise=tuple(noise),
+            refused=tuple(found.refused),
+            notes=tuple(found.notes),
+            # Augmentation must not train on the very noise that the silence of the evaluation splits is cut from.
+            noise_share=selection.STRETCHES["training"][1] if self.silence_share else 1.0,
+        )
+
+    def _keyword_clips(self, keywords: Sequence[str], words: list[str], tree: "Tree", found: "Findings") -> list[Clip]:
         clips = []
-        for label in labels:
-            files = tree.recordings(label, found)
+        for word in keywords:
+            files = tree.recordings(word, found)
             if not files and self.words:
-                there = [name for name in tree.labels if not name.startswith("_")]
                 raise KwsError(
-                    f"{self.root}: the word {label!r} has no clips; put {_ENDINGS} files into {self.root / label}, or "
-                    f"choose other words ({_some(there)})"
+                    f"{self.root}: the word {word!r} has no clips; put {_ENDINGS} files into {self.root / word}, or "
+                    f"choose other words ({_some(words)})"
                 )
-            clips += [Clip(path, label, speaker_of(path.name), "training") for path in files]
+            clips += _clips(files, word)
         if not clips:
             raise KwsError(
                 f"{self.root}: no clips; it should hold one folder per word with {_ENDINGS} files in it, as Speech "
                 "Commands does"
             )
-        labels = tuple(label for label in labels if any(clip.label == label for clip in clips))
-        clips = self._split(clips, found)
-        self._check_splits(clips)
-        noise = tree.recordings(NOISE_FOLDER, found)
-        return Corpus(
-            name=self.name,
-            root=self.root,
-            labels=labels,
-            clips=tuple(sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.label, os.fsencode(clip.path)))),
-            noise=tuple(noise),
-            refused=tuple(found.refused),
-            notes=tuple(found.notes),
-        )
+        return clips
+
+    def _without_bad(self, clips: list[Clip], found: "Findings") -> list[Clip]:
+        if self.bad_list is None:
+            return clips
+        bad, refused, _ = read_list(self.bad_list)
+        found.refused += refused
+        good = [clip for clip in clips if _key(clip) not in bad]
+        found.notes.append(f"{self.bad_list.name} leaves out {len(clips) - len(good)} clips")
+        return good
+
+    def _unknown(self, clips: list[Clip], keywords: Sequence[str], rest: list[Clip], found: "Findings") -> list[Clip]:
+        if not self.unknown_share:
+            return []
+        if not rest:
+            raise KwsError(
+                f"{self.root}: no words are left over for {selection.UNKNOWN}; name the keywords in `words`, or set "
+                "unknown_share=0"
+            )
+        counts = selection.wanted(clips, keywords, self.unknown_share)
+        chosen, notes = selection.unknown(rest, counts, self.seed)
+        found.notes += notes
+        return chosen
+
+    def _silence(self, clips: list[Clip], keywords: Sequence[str], noise: list[Path], found: "Findings") -> list[Clip]:
+        if not self.silence_share:
+            return []
+        counts = selection.wanted(clips, keywords, self.silence_share)
+        pieces, refused = selection.silence(noise, counts, self.silence_seconds, self.seed)
+        found.refused += refused
+        if not pieces:
+            raise KwsError(
+                f"{self.noise or self.root / NOISE_FOLDER}: no recordings to cut {selection.SILENCE} from; put some of "
+                f"at least {5 * self.silence_seconds:g} s there, or set silence_share=0"
+            )
+        return pieces
 
     def _split(self, clips: list[Clip], found: "Findings") -> list[Clip]:
         """Put every clip into its split, by the lists that there are and the hash rule for the others."""
         if not self.lists.is_dir():
             raise KwsError(f"{self.lists}: the folder of the lists does not exist; correct `lists` or leave it out")
-        keys = [key(f"{clip.path.parent.name}/{clip.path.name}") for clip in clips]
+        keys = [_key(clip) for clip in clips]
         present = set(keys)
         words = {name.split("/", 1)[0] for name in present}
         listed: dict[str, dict[str, str]] = {}
@@ -109,12 +187,14 @@ class FolderCorpus:
                 raise KwsError(f"{path}: none of the {len(entries)} clips it names is in {self.root}; is it another's?")
             listed[split] = entries
         both = listed.get("validation", {}).keys() & listed.get("testing", {}).keys() & present
-        found.refused += [Refusal(name, "on both evaluation lists; kept for testing only") for name in sorted(both)]
+        found.refused += [
+            Refusal(listed["testing"][name], "on both evaluation lists; kept for testing only") for name in sorted(both)
+        ]
         placed = []
         for name, clip in zip(keys, clips, strict=True):
             split = self._split_of(name, clip.path, listed)
             if split:
-                placed.append(Clip(clip.path, clip.label, clip.speaker, split))
+                placed.append(replace(clip, split=split))
         if len(placed) < len(clips):
             found.notes.append(f"{len(clips) - len(placed)} clips are on no list and were left out")
         return placed
@@ -126,7 +206,7 @@ class FolderCorpus:
         if "training" in listed:
             return None
         # Not by the whole name: a corpus that is re-encoded as FLAC keeps its splits.
-        drawn = which_set(path.stem, self.validation_percentage, self.testing_percentage)
+        drawn = which_set(path.stem, self.percentages["validation"], self.percentages["testing"])
         return "training" if drawn in listed else drawn
 
     def _check_splits(self, clips: list[Clip]) -> None:
@@ -134,9 +214,25 @@ class FolderCorpus:
         for split in self.required_splits:
             if not counts[split]:
                 raise KwsError(
-                    f"{self.root}: no clips for {split} among {len(clips)}; record more, raise {split}_percentage, or "
-                    f"name some in {self.lists / f'{split}_list.txt'}"
+                    f"{self.root}: no clips for {split} among {len(clips)}; record more, change validation_percentage "
+                    f"and testing_percentage, or name some in {self.lists / f'{split}_list.txt'}"
                 )
+
+    def _check_options(self) -> None:
+        for split, share in self.percentages.items():
+            if not 0 <= share <= 100:
+                raise KwsError(f"{split}_percentage is {share}; give a percentage from 0 to 100")
+        if sum(self.percentages.values()) >= 100:
+            raise KwsError("validation_percentage and testing_percentage leave nothing for training; lower them")
+        for option in ("unknown_share", "silence_share"):
+            if not 0 <= getattr(self, option) <= 100:
+                raise KwsError(f"{option} is {getattr(self, option)}; give 0 for none, 1 for as many as a keyword has")
+        if self.max_files_per_word is not None and self.max_files_per_word < 1:
+            raise KwsError(f"max_files_per_word is {self.max_files_per_word}; give at least 1, or null for all")
+        if not self.silence_seconds > 0:
+            raise KwsError(f"silence_seconds is {self.silence_seconds}; give a length in seconds, such as 1.0")
+        if self.null_label is not None and not self.null_label.startswith("_"):
+            raise KwsError(f"null_label is {self.null_label!r}; it is no keyword, so start it with an underscore")
 
 
 class Findings:
@@ -170,19 +266,40 @@ class Tree:
         return sorted(self.folders)
 
     def recordings(self, label: str, found: Findings) -> list[Path]:
-        """The recordings of one label, sorted by name; what has another ending is counted in a note."""
-        paths = []
-        for folder in self.folders.get(label, ()):
-            try:
-                names = sorted(os.fsencode(name) for name in os.listdir(folder))  # noqa: PTH208 - names will do
-            except OSError as error:
-                raise KwsError(f"{folder}: cannot be read ({error.strerror}); change its permissions") from error
-            names = [os.fsdecode(name) for name in names if not name.startswith(b".")]
-            audio = [name for name in names if name.lower().endswith(EXTENSIONS)]
-            paths += [folder / name for name in audio]
-            if other := [name for name in names if not name.lower().endswith((*EXTENSIONS, ".md", ".txt"))]:
-                found.notes.append(f"{label_of(folder.name)}: {len(other)} files are not {_ENDINGS} ({_some(other)})")
-        return paths
+        """The recordings of one label, sorted by name."""
+        return [path for folder in self.folders.get(label, ()) for path in _recordings(folder, found)]
+
+
+def _recordings(folder: Path, found: Findings) -> list[Path]:
+    """The recordings in one folder, sorted by name; files with another ending are counted in a note."""
+    try:
+        names = sorted(os.fsencode(name) for name in os.listdir(folder))  # noqa: PTH208 - names will do
+    except OSError as error:
+        raise KwsError(f"{folder}: cannot be read ({error.strerror}); correct the path or its permissions") from error
+    names = [os.fsdecode(name) for name in names if not name.startswith(b".")]
+    if other := [name for name in names if not name.lower().endswith((*EXTENSIONS, ".md", ".txt"))]:
+        found.notes.append(f"{label_of(folder.name)}: {len(other)} files are not {_ENDINGS} ({_some(other)})")
+    return [folder / name for name in names if name.lower().endswith(EXTENSIONS)]
+
+
+def _noise_files(folder: Path, found: Findings) -> list[Path]:
+    paths = _recordings(folder, found)
+    if not paths:
+        raise KwsError(f"{folder}: no background recordings; put {_ENDINGS} files there, or leave `noise` out")
+    return paths
+
+
+def _clips(paths: Sequence[Path], label: str) -> list[Clip]:
+    """Clips that are in no split yet."""
+    return [Clip(path, label, speaker_of(path.name), "") for path in paths]
+
+
+def _key(clip: Clip) -> str:
+    return key(f"{clip.path.parent.name}/{clip.path.name}")
+
+
+def _order(clip: Clip) -> tuple:
+    return SPLITS.index(clip.split), clip.label, os.fsencode(clip.path), clip.start or 0.0
 
 
 def label_of(folder: str) -> str:

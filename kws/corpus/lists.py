@@ -6,8 +6,9 @@ import os
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from kws.corpus.base import Refusal
+from kws.corpus.base import SPLITS, Corpus, Refusal
 from kws.errors import KwsError
+from kws.files import atomic
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a", ".aac")  # endings that a list may name
 
@@ -59,3 +60,34 @@ def read_list(path: Path) -> tuple[dict[str, str], list[Refusal], int]:
             repeated += 1
         entries.setdefault(key(name), name)
     return entries, refused, repeated
+
+
+def write_lists(corpus: Corpus, folder: str | os.PathLike) -> list[Path]:
+    """Write `training_list.txt`, `validation_list.txt`, `testing_list.txt` and `categories.txt` into `folder`.
+
+    The lists name every clip as `<folder>/<file>`, sorted; `categories.txt` has one label a line in the order of the
+    class index, as ELL's trainer reads it. `FolderCorpus(root, lists=folder)` makes the same choice of clips again.
+    Pieces of background recordings are on no list: they are no files, and are cut again from the same seed.
+
+    Returns the four paths.
+    """
+    folder = Path(folder)
+    written = []
+    for split in SPLITS:
+        clips = [clip for clip in corpus.split(split) if clip.start is None]
+        lines = sorted(os.fsencode(_line(f"{clip.path.parent.name}/{clip.path.name}")) for clip in clips)
+        written.append(_write(folder / f"{split}_list.txt", lines))
+    written.append(_write(folder / "categories.txt", [os.fsencode(label) for label in corpus.labels]))
+    return written
+
+
+def _line(entry: str) -> str:
+    """An entry as a line: itself, or a JSON string where reading the line back would give something else."""
+    safe = entry == entry.strip(" \t\r") and "\n" not in entry and not entry.startswith('"')
+    return entry if safe else json.dumps(entry)
+
+
+def _write(path: Path, lines: list[bytes]) -> Path:
+    with atomic(path) as temporary:
+        temporary.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
