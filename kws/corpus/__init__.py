@@ -1,6 +1,7 @@
 """Corpora: which clips, words, speakers and splits there are. `python -m kws.corpus ROOT` reports on one."""
 
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, which_set
+from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.folder import FolderCorpus
 
-__all__ = ["SPLITS", "Clip", "Corpus", "FolderCorpus", "Refusal", "which_set"]
+__all__ = ["SPLITS", "Clip", "Corpus", "EmbeddedCorpus", "FolderCorpus", "Refusal", "which_set"]

@@ -16,9 +16,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.corpus.base import SPLITS, which_set
+from kws.corpus.base import SPLITS, Corpus, which_set
 from kws.corpus.coloured_noise import COLOURS, coloured_noise, hum, root_mean_square
-from kws.corpus.espeak import ACCENTS, Espeak, variants
+from kws.corpus.espeak import ACCENTS, Espeak, family, variants
+from kws.corpus.folder import FolderCorpus
 from kws.errors import KwsError
 from kws.files import atomic_folder, write_json, write_text
 
@@ -65,10 +66,10 @@ class Voice:
 def voice(accent: str, variant: str) -> Voice:
     """The speaker with this accent and variant: always of the same identity and split.
 
-    The split is the variant's, so that no timbre is in two splits with two accents. The identity is a hash,
-    salted until the dataset's rule gives it that same split: the rule and the lists on disk agree.
+    The split is that of the variant's family, so that no timbre is in two splits with two accents. The identity is
+    a hash, salted until the dataset's rule gives it that same split: the rule and the lists on disk agree.
     """
-    split = which_set(variant)
+    split = which_set(family(variant))
     salt = 0
     while True:
         identity = hashlib.sha1(f"{accent}+{variant}+{salt}".encode()).hexdigest()[:8]
@@ -84,7 +85,7 @@ def choose_voices(count: int, generator: np.random.Generator) -> list[Voice]:
     names = variants()
     chosen = []
     for split in SPLITS:
-        members = [name for name in generator.permutation(names).tolist() if which_set(name) == split]
+        members = [name for name in generator.permutation(names).tolist() if which_set(family(name)) == split]
         accents = generator.permutation(ACCENTS).tolist()
         every = [
             (accents[(position + turn) % len(accents)], name)
@@ -168,10 +169,8 @@ class EmbeddedCorpus:
         key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
         return self.root / f"embedded-{key}"
 
-    def scan(self):
+    def scan(self) -> Corpus:
         """The `Corpus` on disk, which `prepare` has made."""
-        from kws.corpus.folder import FolderCorpus
-
         if not self.folder.is_dir():
             raise KwsError(f"there is no corpus in {str(self.folder)!r}; call prepare() first")
         return FolderCorpus(self.folder, words=self.words, name="embedded").scan()

@@ -6,6 +6,7 @@ The calls are those of espeak-ng's `speak_lib.h` (version 1.52).
 import _ctypes
 import ctypes
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -28,6 +29,8 @@ ACCENTS = (
 # Variants that are meant as effects or machines rather than as people.
 _NOT_PEOPLE = ("anikaRobot", "Demonic", "fast", "robosoft", "Tweaky", "UniRobot", "whisper")
 
+_LOUD_ECHO = 50  # percent
+
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _CHARACTERS_ARE_UTF8 = 1
 _INITIALIZE_DONT_EXIT = 0x8000
@@ -46,17 +49,22 @@ def _data_path() -> Path:
 def variants() -> tuple[str, ...]:
     """Names of the voice variants that sound like people and speak repeatably, sorted.
 
-    Left out: variants of another language than the accent's, and those of espeak-ng's Klatt synthesizer, which
-    reads memory that it has not set: the same words then differ between runs.
+    Left out: machines and effects, among them loud echoes; variants of another language than the accent's; and those
+    of espeak-ng's Klatt synthesizer, which reads memory that it has not set: what it says differs between runs.
     """
     names = []
     for path in sorted((_data_path() / "voices" / "!v").iterdir()):
-        settings = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line]
-        klatt = any(words[:1] == ["klatt"] for words in settings)
-        language = any(words[:1] == ["language"] and words[1:2] != ["variant"] for words in settings)
-        if not klatt and not language and not path.name.startswith(_NOT_PEOPLE):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        settings = {words[0]: words[1:] for words in map(str.split, lines) if words}
+        effect = path.name.startswith(_NOT_PEOPLE) or int(settings.get("echo", ["0"])[-1]) >= _LOUD_ECHO
+        if not effect and "klatt" not in settings and settings.get("language") in (None, ["variant"]):
             names.append(path.name)
     return tuple(names)
+
+
+def family(variant: str) -> str:
+    """The name without a number at its end, for `steph`, `steph2` and `steph3` sound alike; not of `f1`, `f2`…."""
+    return re.sub(r"(?<=..)\d+$", "", variant)
 
 
 class Espeak:

@@ -12,7 +12,7 @@ from kws.corpus import embedded
 from kws.corpus.base import SPLITS, speaker_of, which_set
 from kws.corpus.coloured_noise import coloured_noise, hum
 from kws.corpus.embedded import WORDS, EmbeddedCorpus, check_words, choose_voices
-from kws.corpus.espeak import ACCENTS, Espeak, variants
+from kws.corpus.espeak import ACCENTS, Espeak, family, variants
 from kws.errors import KwsError
 
 SMALL = {"words": ["yes", "no", "hey you"], "speakers": 6, "takes": 2, "seed": 3}
@@ -149,8 +149,19 @@ def test_no_variant_is_in_two_splits():
     assert len({voice.identity for voice in voices}) == 150
     assert Counter(voice.split for voice in voices) == {"training": 120, "validation": 15, "testing": 15}
     assert all(which_set(voice.identity) == voice.split for voice in voices)
-    splits = {voice.variant: {other.split for other in voices if other.variant == voice.variant} for voice in voices}
-    assert all(len(found) == 1 for found in splits.values())
+    families = [{family(voice.variant) for voice in voices if voice.split == split} for split in SPLITS]
+    assert sum(map(len, families)) == len(set.union(*families))
+
+
+def test_families_of_variants():
+    assert [family(name) for name in ("steph", "steph2", "m3", "f1", "Mr serious")] == [
+        "steph",
+        "steph",
+        "m3",
+        "f1",
+        "Mr serious",
+    ]
+    assert not {"Reed", "klatt2", "RicishayMax", "Storm", "robosoft4"} & set(variants())
 
 
 def test_defaults_are_the_words_of_speech_commands(tmp_path):
