@@ -3,5 +3,17 @@
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, which_set
 from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.folder import FolderCorpus
+from kws.corpus.lists import write_lists
+from kws.corpus.speech_commands import SpeechCommandsCorpus
 
-__all__ = ["SPLITS", "Clip", "Corpus", "EmbeddedCorpus", "FolderCorpus", "Refusal", "which_set"]
+__all__ = [
+    "SPLITS",
+    "Clip",
+    "Corpus",
+    "EmbeddedCorpus",
+    "FolderCorpus",
+    "Refusal",
+    "SpeechCommandsCorpus",
+    "which_set",
+    "write_lists",
+]
