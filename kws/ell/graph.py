@@ -147,7 +147,7 @@ def _draw(drawn: list[Box], path: str | Path) -> None:
                     zorder=2,
                 )
             )
-            axes.text(x, y, "\n".join(box.lines), ha="center", va="center", zorder=3)
+            axes.text(x, y, "\n".join(box.lines), ha="center", va="center", zorder=3, parse_math=False)
             for source, reset in box.sources:
                 _arrow(axes, place[source], (x, y), reset)
         with atomic(path) as temporary:

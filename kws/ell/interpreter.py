@@ -136,7 +136,8 @@ def _step(node: n.Node, sizes: dict[str, int], semantics: str) -> Callable[..., 
         case n.DCTNode():
             inputs = size(node.input)
             bins = np.arange(inputs)[:, None] + 0.5
-            matrix = np.cos(np.pi / inputs * bins * np.arange(node.num_filters))
+            step = float(F32(np.pi) / F32(inputs))  # ELL rounds the step to float32, which shows in the fifth digit
+            matrix = np.cos(step * bins * np.arange(node.num_filters)).astype(F32)
             return lambda x: _product(x, matrix)
         case n.FullyConnectedNode():
             weights = node.layer.weights.reshape(node.layer.rows, node.layer.columns).T
@@ -279,6 +280,11 @@ class _Vad(_Stateful):
         self.frame, self.last_time, self.floor, self.signal = 0, F32(0), F32(0.1), 0
 
     def __call__(self, features: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # absurd settings give absurd signals
+            return self.signals(features)
+
+    def signals(self, features: Array) -> Array:
+        """(T, features) to (T, 1) of 0 and 1."""
         # Summed bin after bin as ELL does, so that the last digit agrees too.
         level = np.zeros(len(features), F32)
         for i, weight in enumerate(self.weights):
@@ -294,20 +300,19 @@ class _Vad(_Stateful):
         steps = np.diff(times, prepend=self.last_time)
         floor, signal = self.floor, self.signal
         signals = np.zeros((len(features), 1), np.int64)
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            for t, (now, step) in enumerate(zip(level, steps, strict=True)):
-                difference = now - floor
-                if now < floor:
-                    floor = max(floor + step / down * difference, now)
-                elif now > large * floor:
-                    floor = min(floor + gain * step / up * difference, now)
-                else:
-                    floor = min(floor + step / up * difference, now)
-                if now > begin * floor and now > minimum:
-                    signal = 1
-                if now < end * floor:
-                    signal = 0
-                signals[t] = signal
+        for t, (now, step) in enumerate(zip(level, steps, strict=True)):
+            difference = now - floor
+            if now < floor:
+                floor = max(floor + step / down * difference, now)
+            elif now > large * floor:
+                floor = min(floor + gain * step / up * difference, now)
+            else:
+                floor = min(floor + step / up * difference, now)
+            if now > begin * floor and now > minimum:
+                signal = 1
+            if now < end * floor:
+                signal = 0
+            signals[t] = signal
         if len(features):
             self.last_time = times[-1]
         self.frame, self.floor, self.signal = self.frame + len(features), floor, signal

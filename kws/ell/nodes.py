@@ -241,8 +241,8 @@ class FilterBankNode(Node):
         count = _positive("filters.numFilters", filters.num_filters)
         if count * filters.window_size > LARGEST:
             raise ValueError(f"{count} filters on {filters.window_size} points are too many")
-        if not filters.rate > 0:
-            raise ValueError(f"filters.rate is {filters.rate:g} Hz; it must be above 0")
+        if not 0 < filters.rate <= 1e9:
+            raise ValueError(f"filters.rate is {filters.rate:g} Hz, which is no sample rate")
         if (filters.begin, filters.end, filters.offset) != (0, count, 0):
             raise ValueError("a part of a filterbank (begin, end, offset) is not supported")
         if isinstance(filters, MelFilters) and filters.fft_size // 2 + 1 != filters.window_size:
