@@ -128,3 +128,7 @@ def frequency_weights(num_features: int) -> np.ndarray:
     hertz = np.arange(num_features) * _TOP_HERTZ / num_features
     decibel = np.interp(hertz, _WEIGHTING_HERTZ, _WEIGHTING_DECIBEL)
     return np.where(hertz <= _WEIGHTING_HERTZ[0], 0.0, 10.0 ** (decibel / 10.0)).astype(np.float32)
+
+
+def no_detector(**_) -> None:
+    """What `vad=off` makes."""

@@ -1,0 +1,57 @@
+"""Accuracy over whole clips, each heard from a reset state."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from kws.evaluation.intervals import wilson_interval
+from kws.spotter import Spotter
+
+
+class ClipMeter(nn.Module):
+    """Counts clips by true and given label, batch by batch; everything else follows from the counts."""
+
+    def __init__(self, labels: tuple[str, ...]):
+        super().__init__()
+        self.labels = tuple(labels)
+        self.counts = MulticlassConfusionMatrix(max(len(labels), 2))
+
+    def update(self, log_probabilities: Tensor, labels: Tensor) -> None:
+        """Add (B, C) outputs for (B,) true labels."""
+        self.counts.update(log_probabilities.argmax(-1), labels)
+
+    def reset(self) -> None:
+        """Forget all clips."""
+        self.counts.reset()
+
+    def results(self) -> dict[str, Any]:
+        """What results.json says of a split. Fractions; confusion has a row per true label.
+
+        A word without a clip in the split has no accuracy of its own and is given as None.
+        """
+        confusion = self.counts.compute().cpu()[: len(self.labels), : len(self.labels)]
+        clips, correct = int(confusion.sum()), int(confusion.diagonal().sum())
+        totals = confusion.sum(1).tolist()
+        hits = confusion.diagonal().tolist()
+        return {
+            "accuracy": correct / clips if clips else None,
+            "interval": list(wilson_interval(correct, clips)) if clips else None,
+            "clips": clips,
+            "per_word": {w: h / n if n else None for w, h, n in zip(self.labels, hits, totals, strict=True)},
+            "clips_per_word": dict(zip(self.labels, totals, strict=True)),
+            "labels": list(self.labels),
+            "confusion": confusion.tolist(),
+        }
+
+
+@torch.no_grad()
+def log_probabilities(spotter: Spotter, features, batch_size: int = 512) -> Tensor:
+    """(N, C) log-probabilities of clips by their (N, T, F) raw features."""
+    device = spotter.normalization.mean.device
+    outputs = [
+        spotter.classify(torch.as_tensor(features[start : start + batch_size]).to(device)).cpu()
+        for start in range(0, len(features), batch_size)
+    ]
+    return torch.cat(outputs)

@@ -1,0 +1,61 @@
+"""What every exporter is: a Lightning callback that also works on a stored spotter."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
+
+from kws.export.parity import Parity
+from kws.spotter import Spotter
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Real clips on which an exported file must agree with PyTorch.
+
+    Attributes:
+        waveforms: (N, S) int16.
+        features: (N, T, F) float32, raw.
+    """
+
+    waveforms: np.ndarray
+    features: np.ndarray
+
+    @classmethod
+    def of(cls, data, split: str = "testing", clips: int = 1000) -> "Probe":
+        """Up to `clips` clips of a split of a data module, evenly spread over it."""
+        samples, features = data.waveforms.splits[split].samples, data.split_features(split)
+        chosen = np.unique(np.linspace(0, len(samples) - 1, min(clips, len(samples))).round().astype(int))
+        return cls(np.asarray(samples[chosen]), np.asarray(features[chosen]))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and how it compares; `parity` is None for files that compute nothing."""
+
+    format: str
+    path: Path
+    parity: Parity | None = None
+
+
+class Exporter(pl.Callback):
+    """Writes files from a spotter, at the end of the test or when `export` is called.
+
+    A file is kept only after it has been run and found to agree.
+    """
+
+    def __init__(self):
+        self.exported: list[Exported] = []
+
+    def export(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
+        """Write and check the files; `ParityError` when one computes something else."""
+        raise NotImplementedError
+
+    @rank_zero_only
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Export the spotter that has just been tested, into exports/ of the run directory."""
+        spotter = pl_module.spotter.cpu().eval()
+        directory = Path(trainer.default_root_dir) / "exports"
+        self.exported = self.export(spotter, Probe.of(trainer.datamodule), directory)

@@ -1,0 +1,121 @@
+"""ONNX files: whole clips at once, and one frame at a time with the state passed in and handed back."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from kws import files
+from kws.evaluation.clips import log_probabilities
+from kws.export.base import Exported, Exporter, Probe
+from kws.export.onnx_graph import Graph, normalize, recurrent_classifier, state_names
+from kws.export.parity import compare
+from kws.spotter import Spotter
+
+
+def metadata(spotter: Spotter, kind: str) -> dict:
+    """What a model found in a drawer says of itself. Lists and objects become JSON."""
+    settings = spotter.settings
+    return {
+        "kws_version": version("kws"),
+        "kind": kind,
+        "labels": settings["labels"],
+        "sample_rate": spotter.sample_rate,
+        "featurizer": settings["featurizer"],
+        "classifier": settings["classifier"],
+        "vad": settings["vad"],
+        "decoder": settings["decoder"],
+        "about": settings["about"],
+        "mean": spotter.normalization.mean.tolist(),
+        "deviation": spotter.normalization.deviation.tolist(),
+    }
+
+
+def clip_model(spotter: Spotter) -> onnx.ModelProto:
+    """Whole clips: raw ``features`` (batch, frames, F) to read-out ``log_probabilities`` (batch, C)."""
+    classifier = spotter.classifier
+    graph = Graph("clip")
+    features = graph.input("features", ["batch", "frames", spotter.featurizer.num_features])
+    frames = graph.node("Transpose", normalize(graph, features, spotter.normalization), perm=[1, 0, 2])
+    outputs, _ = recurrent_classifier(graph, frames, classifier)  # (T, B, C)
+    if classifier.readout_name == "last":
+        result = graph.node("Gather", outputs, graph.constant("last", np.array(-1, dtype=np.int64)), axis=0)
+    else:
+        result = graph.node("ReduceMean", outputs, axes=[0], keepdims=0)
+    graph.output(result, "log_probabilities", ["batch", len(spotter.labels)])
+    return graph.model(metadata(spotter, "clip"))
+
+
+def step_model(spotter: Spotter) -> onnx.ModelProto:
+    """One frame: raw ``features`` (batch, F), ``state_i`` (batch, H) to ``log_probabilities``, ``next_state_i``."""
+    classifier = spotter.classifier
+    graph = Graph("step")
+    features = graph.input("features", ["batch", spotter.featurizer.num_features])
+    names = state_names(classifier)
+    state = [graph.input(name, ["batch", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
+    time_axis = graph.constant("time_axis", np.array([0], dtype=np.int64))
+    frames = graph.node("Unsqueeze", normalize(graph, features, spotter.normalization), time_axis)
+    outputs, after = recurrent_classifier(graph, frames, classifier, state)
+    graph.output(graph.node("Squeeze", outputs, time_axis), "log_probabilities", ["batch", len(spotter.labels)])
+    for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
+        graph.output(value, f"next_{name}", ["batch", size])
+    return graph.model(metadata(spotter, "step"))
+
+
+def session(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_clips(path: str | Path, features: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """(N, C) outputs of a clip model."""
+    model = session(path)
+    parts = [features[start : start + batch_size] for start in range(0, len(features), batch_size)]
+    return np.concatenate([model.run(["log_probabilities"], {"features": np.asarray(part)})[0] for part in parts])
+
+
+def run_steps(path: str | Path, features: np.ndarray) -> np.ndarray:
+    """(N, T, C) outputs of a step model, all N streams from zeros."""
+    model = session(path)
+    states = [i for i in model.get_inputs() if i.name != "features"]
+    state = {i.name: np.zeros((len(features), i.shape[1]), dtype=np.float32) for i in states}
+    names = ["log_probabilities", *(f"next_{name}" for name in state)]
+    outputs = []
+    for frame in np.asarray(features).swapaxes(0, 1):  # (N, F)
+        output, *after = model.run(names, {"features": np.ascontiguousarray(frame), **state})
+        state = dict(zip(state, after, strict=True))
+        outputs.append(output)
+    return np.stack(outputs, axis=1)
+
+
+class OnnxExport(Exporter):
+    """Writes ``clip.onnx`` and ``step.onnx`` and compares both with PyTorch on real clips.
+
+    Args:
+        tolerance: largest difference of a log-probability that passes.
+    """
+
+    def __init__(self, tolerance: float = 1e-4):
+        super().__init__()
+        self.tolerance = tolerance
+
+    def export(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
+        directory = Path(directory)
+        expected = log_probabilities(spotter, probe.features).numpy()
+        with files.atomic(directory / "clip.onnx") as path:
+            onnx.save(clip_model(spotter), path)
+            parity = compare("clip.onnx", expected, run_clips(path, probe.features), self.tolerance)
+        results = [Exported("onnx", directory / "clip.onnx", parity)]
+        with files.atomic(directory / "step.onnx") as path:
+            onnx.save(step_model(spotter), path)
+            frames = torch.from_numpy(run_steps(path, probe.features))
+            computed = spotter.classifier.readout(frames).numpy()
+            parity = compare("step.onnx", expected, computed, self.tolerance)
+        return [*results, Exported("onnx_step", directory / "step.onnx", parity)]

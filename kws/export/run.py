@@ -1,0 +1,20 @@
+"""python export.py: the files of a stored spotter written again."""
+
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from kws import summary
+from kws.export.base import Probe
+from kws.stored import load_spotter, open_data
+
+
+def export(config: DictConfig) -> None:
+    """Write and check every chosen export, and print the paths."""
+    spotter, run_directory = load_spotter(config.run)
+    output = Path(config.output) if config.output else run_directory / "exports"
+    data = open_data(config, spotter, run_directory)
+    probe = Probe.of(data)
+    exported = [e for exporter in instantiate(config.export).values() for e in exporter.export(spotter, probe, output)]
+    summary.show_exports(exported)

@@ -1,0 +1,78 @@
+"""A multirun's jobs in one table."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from kws import files
+from kws.configuration import ERROR_FILE
+from kws.summary import percent
+
+COLUMNS = ("job", "overrides", "test", "validation", "parameters", "seconds", "epochs", "error")
+
+
+class SweepTable(Callback):
+    """Prints a table of all jobs at the end of a multirun and writes it beside them as sweep.csv."""
+
+    def __init__(self):
+        self.overrides: dict[str, str] = {}
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        directory = Path(config.hydra.sweep.dir)
+        rows = [job_row(path) for path in sorted(directory.iterdir(), key=_number) if path.is_dir()]
+        rows = [row for row in rows if row]
+        if not rows:
+            return
+        write_csv(directory / "sweep.csv", rows)
+        table = Table(*COLUMNS[:-1], title=f"{len(rows)} jobs in {directory}")
+        for row in rows:
+            cells = [row["job"], row["overrides"]]
+            if row["error"]:
+                cells += ["failed", row["error"]]
+            else:
+                cells += [percent(row["test"]), percent(row["validation"]), f"{row['parameters']:,}"]
+                cells += [f"{row['seconds']:.0f}", str(row["epochs"])]
+            table.add_row(*cells)
+        Console(highlight=False, soft_wrap=True).print(table)
+        print(directory / "sweep.csv", flush=True)
+
+
+def _number(path: Path) -> tuple:
+    return (0, int(path.name), "") if path.name.isdigit() else (1, 0, path.name)
+
+
+def job_row(directory: Path) -> dict[str, Any] | None:
+    """A job's line of the table; None where no job ran."""
+    row = dict.fromkeys(COLUMNS, "") | {"job": directory.name}
+    overrides = directory / "overrides.yaml"
+    if overrides.is_file():
+        row["overrides"] = " ".join(OmegaConf.to_container(OmegaConf.load(overrides)))
+    if (directory / "results.json").is_file():
+        results = json.loads((directory / "results.json").read_text())
+        row |= {
+            "test": results["test"]["accuracy"],
+            "validation": results["validation"]["accuracy"],
+            "parameters": results["parameters"],
+            "seconds": results["training"]["seconds"],
+            "epochs": results["training"]["epochs"],
+        }
+        return row
+    if (directory / ERROR_FILE).is_file():
+        return row | {"error": (directory / ERROR_FILE).read_text().strip()}
+    return None
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())

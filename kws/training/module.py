@@ -1,0 +1,140 @@
+"""The LightningModule: what a training step is."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from kws.data import Batch
+from kws.errors import KwsError
+from kws.evaluation.clips import ClipMeter
+from kws.spotter import Spotter
+
+STATES = ("reset", "carry", "mixed")
+
+
+class SpotterModule(pl.LightningModule):
+    """Trains the classifier of a spotter.
+
+    Args:
+        spotter: what is trained; its normalization has been measured.
+        optimizer: given the parameters, makes the optimizer.
+        scheduler: given the optimizer (and ``total_steps`` or ``T_max`` where it takes one), makes the scheduler,
+            which steps once a batch.
+        label_smoothing: share of the target spread evenly over all labels.
+        state: ``reset``: each clip from zeros. ``carry``: each lane of the batch goes on from where its previous clip
+            ended, as on a stream, with the gradient cut between clips. ``mixed``: some lanes do, drawn at each step.
+        carry_share: probability that a lane goes on, when mixed.
+    """
+
+    def __init__(
+        self,
+        spotter: Spotter,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        scheduler: Callable[..., Any] | None = None,
+        label_smoothing: float = 0.0,
+        state: str = "reset",
+        carry_share: float = 0.5,
+    ):
+        super().__init__()
+        if state not in STATES:
+            raise KwsError(f"training.state={state!r} is unknown; choose one of {', '.join(STATES)}.")
+        if not 0 <= label_smoothing < 1:
+            raise KwsError(f"training.label_smoothing={label_smoothing} must lie in [0, 1).")
+        self.spotter = spotter
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.label_smoothing = label_smoothing
+        self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
+        self.carried: tuple[Tensor, ...] | None = None
+        self.training_clips = ClipMeter(spotter.labels)
+        self.validation_clips = ClipMeter(spotter.labels)
+        self.test_clips = ClipMeter(spotter.labels)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimizer and, stepping once a batch, scheduler."""
+        try:
+            optimizer = self.make_optimizer(self.spotter.classifier.parameters())
+        except (TypeError, ValueError) as error:
+            raise KwsError(f"optimizer: {error}; check the values of optimizer.*") from error
+        if self.make_scheduler is None:
+            return {"optimizer": optimizer}
+        steps = int(self.trainer.estimated_stepping_batches)
+        # What torch's schedulers call the length of the training.
+        lengths = {"total_steps", "T_max"} & set(inspect.signature(self.make_scheduler).parameters)
+        try:
+            scheduler = self.make_scheduler(optimizer, **dict.fromkeys(lengths, steps))
+        except (TypeError, ValueError) as error:
+            raise KwsError(f"scheduler: {error}; check the values of scheduler.*") from error
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def loss(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy of (B, C) read-out log-probabilities, with label smoothing."""
+        correct = log_probabilities.gather(1, labels[:, None]).mean()
+        return -(1 - self.label_smoothing) * correct - self.label_smoothing * log_probabilities.mean()
+
+    def first_state(self, clips: int) -> tuple[Tensor, ...]:
+        """The state from which each lane of a training batch starts."""
+        state = self.spotter.classifier.initial_state(clips, self.device)
+        if self.carry_share and self.carried is not None and len(self.carried[0]) >= clips:
+            keep = torch.rand(clips, 1, device=self.device) < self.carry_share
+            state = tuple(torch.where(keep, old[:clips], new) for old, new in zip(self.carried, state, strict=True))
+        return state
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        spotter = self.spotter
+        features = spotter.normalization(batch.features)  # (B, T, F)
+        frames, state = spotter.classifier.stream(features, self.first_state(len(features)))  # (B, T, C)
+        if self.carry_share:
+            self.carried = tuple(tensor.detach() for tensor in state)
+        log_probabilities = spotter.classifier.readout(frames)  # (B, C)
+        loss = self.loss(log_probabilities, batch.labels)
+        self.training_clips.update(log_probabilities.detach(), batch.labels)
+        self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=len(features))
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """A new order of the clips begins with empty lanes."""
+        self.carried = None
+        self.training_clips.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Training accuracy of the epoch, measured while the weights moved."""
+        self.log("training/accuracy", self.training_clips.results()["accuracy"], sync_dist=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and clip counts of a batch."""
+        log_probabilities = self.spotter.classify(batch.features)
+        self.log(
+            "validation/loss",
+            self.loss(log_probabilities, batch.labels),
+            batch_size=len(batch.labels),
+            sync_dist=True,
+        )
+        self.validation_clips.update(log_probabilities, batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Validation accuracy."""
+        self.log("validation/accuracy", self.validation_clips.results()["accuracy"] or 0.0, prog_bar=True)
+        self.validation_clips.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Clip counts of a batch."""
+        self.test_clips.update(self.spotter.classify(batch.features), batch.labels)
+
+    def on_test_epoch_end(self) -> None:
+        """Test accuracy."""
+        self.log("test/accuracy", self.test_clips.results()["accuracy"] or 0.0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Dropout and mixed states draw from the global generator, so a resumed run needs it where it stood."""
+        checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["spotter_settings"] = self.spotter.settings
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the generator back."""
+        torch.set_rng_state(checkpoint["random_state"])

@@ -1,0 +1,239 @@
+"""One training run, from a composed configuration to a run directory."""
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from kws import files, pictures, summary
+from kws.configuration import build
+from kws.data import SpeechDataModule
+from kws.environment import environment
+from kws.errors import KwsError
+from kws.evaluation.clips import ClipMeter, log_probabilities
+from kws.spotter import Spotter
+from kws.training.callbacks import tensorboard_writer
+from kws.training.module import SpotterModule
+
+COMPOSITION = ".composition.yaml"
+CONFIG = "config.yaml"
+RESULTS = "results.json"
+SPOTTER = "spotter.ckpt"
+LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+
+def train(config: DictConfig) -> float:
+    """Train, test and export; write the run directory and print its summary.
+
+    Returns:
+        validation accuracy, which a sweeper may maximise.
+    """
+    directory = Path(config.directory)
+    checkpoint = None
+    if config.resume is not None:
+        config, checkpoint = resumed(config)
+        directory = Path(config.directory)
+    elif (directory / RESULTS).exists() or (directory / CONFIG).exists():
+        raise KwsError(
+            f"{str(directory)!r} holds an earlier run, which is not written over; continue it with "
+            f"resume={directory}, or choose another directory."
+        )
+    quieten()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = build_data(config)
+    spotter = build_spotter(config, data)
+    module = SpotterModule(
+        spotter,
+        optimizer=instantiate(config.optimizer),
+        scheduler=instantiate(config.scheduler),
+        **config.training,
+    )
+    exporters = list(instantiate(config.export).values())
+    callbacks = [*instantiate(config.callbacks).values(), *exporters]
+    trainer: pl.Trainer = instantiate(
+        config.trainer, callbacks=callbacks, logger=instantiate(config.logger), default_root_dir=str(directory)
+    )
+    # Only now is it known that everything can be built: a run directory without a configuration is no run.
+    if trainer.is_global_zero and checkpoint is None:
+        files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
+        files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+
+    started = time.perf_counter()
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+    except RuntimeError as error:
+        if checkpoint is not None and "size mismatch" in str(error):
+            raise KwsError(f"{str(checkpoint)!r} holds a network of another shape than the configuration.") from error
+        raise
+    seconds = time.perf_counter() - started
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    fitted |= {"loss": float(trainer.callback_metrics["training/loss_epoch"])}
+    fitted |= {"accuracy": float(trainer.callback_metrics["training/accuracy"])}
+
+    load_best(trainer, spotter)
+    spotter.eval()
+    trainer.test(module, datamodule=data, verbose=False)
+    if not trainer.is_global_zero:
+        return float("nan")
+    spotter.save(directory / SPOTTER)
+    validation = ClipMeter(spotter.labels)
+    validation.update(
+        log_probabilities(spotter, data.split_features("validation")),
+        torch.from_numpy(data.clip_labels("validation")),
+    )
+    results = {
+        "test": module.test_clips.results(),
+        "validation": validation.results(),
+        "parameters": spotter.num_parameters,
+        "training": {
+            "seconds": seconds,
+            "resumed": checkpoint is not None,
+            **fitted,
+        },
+        "parity": {e.format: e.parity.as_dict() for x in exporters for e in x.exported if e.parity},
+        "exports": {e.format: str(e.path.relative_to(directory)) for x in exporters for e in x.exported},
+        "corpus": describe_corpus(data),
+        "seed": config.seed,
+        "choices": choices(),
+        "environment": environment(),
+    }
+    picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
+    with files.atomic(directory / "confusion.png") as temporary:
+        picture.savefig(temporary, dpi=120)
+    log_final(trainer, config, results, picture)
+    files.write_json(directory / RESULTS, results)
+    if config.summary:
+        summary.show_run(results, directory)
+    return results["validation"]["accuracy"]
+
+
+def quieten() -> None:
+    """Hide what Lightning says about choices made on purpose here."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # batches are slices of memory maps; workers would only copy them
+        ".*number of training batches.*smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+        ".*is not a multiple of.*",
+        ".*weights_only.*",
+        ".*lr_scheduler.step.*optimizer.step.*",
+        ".*litlogger.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
+    """The stored configuration of the run to continue, with the command line's values on top, and its checkpoint."""
+    directory = Path(config.resume)
+    stored = directory / COMPOSITION
+    if not stored.is_file():
+        raise KwsError(f"resume={directory}: no run was started there ({COMPOSITION} is missing).")
+    checkpoint = directory / LAST_CHECKPOINT
+    if (directory / RESULTS).exists() and not checkpoint.exists():
+        raise KwsError(f"resume={directory}: {LAST_CHECKPOINT} is missing, so there is nothing to continue from.")
+    combined = OmegaConf.load(stored)
+    OmegaConf.set_struct(combined, True)
+    for override in HydraConfig.get().overrides.task:
+        key, _, _ = override.lstrip("+~").partition("=")
+        if key == "resume":
+            continue
+        if isinstance(OmegaConf.select(combined, key), DictConfig):
+            raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
+        OmegaConf.update(combined, key, OmegaConf.select(config, key))
+    combined.directory = str(directory)
+    if not checkpoint.exists():
+        print(f"{directory} was interrupted before its first checkpoint; it starts from the beginning.")
+        return combined, None
+    return combined, checkpoint
+
+
+def build_data(config: DictConfig) -> SpeechDataModule:
+    """The data module, with the corpus made and its clips decoded."""
+    source = instantiate(config.data.source)
+    featurizer = instantiate(config.featurizer)
+    augment = instantiate(config.augment) if "augment" in config else None
+    data = instantiate(config.data.module, source=source, featurizer=featurizer, augment=augment)
+    data.prepare_data()
+    data.setup()
+    for refusal in data.waveforms.refused:
+        print(f"left out {refusal.path!r}: {refusal.reason}")
+    return data
+
+
+def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
+    """An untrained spotter for the corpus, its normalization measured over the training split."""
+    featurizer = data.featurizer
+    classifier = build(config, "model", input_size=featurizer.num_features, num_classes=len(data.labels))
+    spotter = Spotter(
+        featurizer,
+        classifier,
+        data.labels,
+        vad=build(config, "vad", num_features=featurizer.num_features, frame_duration=featurizer.hop_seconds),
+        about={"corpus": data.corpus.name, "corpus_fingerprint": data.corpus.fingerprint(), "seed": config.seed},
+    )
+    features = data.split_features("training")
+    spotter.normalization.measure(torch.from_numpy(features[i : i + 1024]) for i in range(0, len(features), 1024))
+    return spotter
+
+
+def load_best(trainer: pl.Trainer, spotter: Spotter) -> None:
+    """Put the weights of the best checkpoint into the spotter."""
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if best:
+        weights = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
+        prefix = "spotter."
+        spotter.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+
+
+def choices() -> dict[str, Any]:
+    """Which file of each configuration folder was chosen."""
+    chosen = HydraConfig.get().runtime.choices
+    return {k: v for k, v in OmegaConf.to_container(chosen).items() if not k.startswith("hydra") and v is not None}
+
+
+def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {
+        "name": data.corpus.name,
+        "fingerprint": data.corpus.fingerprint(),
+        "labels": list(data.labels),
+        "sample_rate": data.sample_rate,
+        "clips": {split: len(content.labels) for split, content in data.waveforms.splits.items()},
+        "refused": [{"path": r.path, "reason": r.reason} for r in data.waveforms.refused],
+    }
+
+
+def log_final(trainer: pl.Trainer, config: DictConfig, results: dict[str, Any], confusion) -> None:
+    """Confusion matrix, and the hyper-parameters beside the final metrics, in TensorBoard."""
+    writer = tensorboard_writer(trainer)
+    if writer is None:
+        return
+    writer.add_figure("test/confusion", confusion, global_step=trainer.global_step)
+    metrics = {
+        "final/test_accuracy": results["test"]["accuracy"],
+        "final/validation_accuracy": results["validation"]["accuracy"],
+        "final/parameters": results["parameters"],
+        "final/training_seconds": results["training"]["seconds"],
+    }
+    trainer.logger.log_hyperparams(hyper_parameters(config), metrics)
+    trainer.logger.finalize("success")
+
+
+def hyper_parameters(config: DictConfig) -> dict[str, Any]:
+    """The settings that a sweep may vary, flat."""
+    flat = {"seed": config.seed, **choices()}
+    for group in ("data", "featurizer", "model", "training", "optimizer", "scheduler", "trainer"):
+        values = OmegaConf.to_container(config[group], resolve=True)
+        flat |= {f"{group}.{k}": v for k, v in values.items() if isinstance(v, (int, float, str, bool)) and k[0] != "_"}
+    return flat
