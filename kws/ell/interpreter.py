@@ -75,8 +75,12 @@ class Interpreter:
         return whole[wanted[0]] if outputs is None else whole
 
     def trace(self, frames: Array) -> dict[str, Array]:
-        """The next frames; every node's output by id, in the model's order."""
-        return self.run(frames, [node.id for node in self.model.nodes])
+        """The next frames; the output of every node that is no constant by id, in the model's order.
+
+        Where two computations part, the first node whose outputs differ is where they do.
+        """
+        constants = (n.ConstantNode, n.IntegerConstantNode)
+        return self.run(frames, [node.id for node in self.model.nodes if not isinstance(node, constants)])
 
     def _evaluate(self, frames: Array) -> dict[str, Array]:
         values: dict[str, Array] = {}

@@ -51,6 +51,13 @@ class Model(Struct):
                 return node
         raise ModelError(f"The model has no node {wanted!r}.")
 
+    def named(self, name: str) -> Node:
+        """The first node with this name in its metadata; models of `kws.ell.build` name every node."""
+        for node in self.nodes:
+            if node.metadata.get("name") == name:
+                return node
+        raise ModelError(f"The model has no node called {name!r}.")
+
     def of_type(self, kind: type[Node]) -> list[Node]:
         """The nodes of a class, in order."""
         return [node for node in self.nodes if isinstance(node, kind)]

@@ -84,13 +84,32 @@ def test_reset_starts_again_but_keeps_the_trigger():
     np.testing.assert_allclose(after[1], run(model, FEATURES[1:2])[0], atol=1e-6)
 
 
-def test_trace_names_every_node():
+def test_trace_shows_every_step():
     model = archive.read(CLASSIFIERS[1])
     frames = beside(CLASSIFIERS[1], ".input.npy")
     trace = Interpreter(model).trace(frames)
-    assert list(trace) == [node.id for node in model.nodes]
+    assert list(trace) == [node.id for node in model.nodes if not node.TYPE.startswith("ConstantNode")]
     np.testing.assert_array_equal(trace[model.nodes[-1].id], run(model, frames))
-    assert {name: value.shape[1] for name, value in trace.items()} == model.sizes()
+    sizes = model.sizes()
+    assert all(value.shape == (len(frames), sizes[name]) for name, value in trace.items())
+    normalised = (frames - frames.mean()) - (frames[:1] - frames.mean()) + trace[model.named("xs").id][:1]
+    np.testing.assert_allclose(trace[model.named("xs").id], normalised, atol=1e-5)
+
+
+def test_the_vad_keeps_time_in_float32_as_ell_does():
+    # After 2**17 frames the float32 clock moves by 31.25 or 32.5 ms, no longer by 32, and so does the noise floor.
+    vad = Interpreter(archive.read(VAD)).steps[1][1]
+    levels = np.full((1, 40), 1.0, np.float32)
+    vad.frame, vad.last_time = 131_100, np.float32(131_099) * np.float32(0.032)
+    vad(levels)
+    step = np.float32(131_100) * np.float32(0.032) - np.float32(131_099) * np.float32(0.032)
+    assert abs(step - 0.032) > 1e-4
+    level = np.float32(0)
+    for weight in vad.weights:
+        level += weight
+    level /= np.float32(40)
+    expected = np.float32(0.1) + np.float32(0.002885) * step / np.float32(1.54) * (level - np.float32(0.1))
+    assert vad.floor == expected
 
 
 def test_vad_weights_follow_the_message_curve():
