@@ -4,6 +4,7 @@ Taken are classifiers that see one frame per call: shape [1, 1, F] (or [1, F]), 
 layers, softmax. Operators that only rearrange the one frame fall away.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ class _Importer:
             raise KwsError("The graph has no GRU or LSTM, so it is no recurrent classifier.")
         result = self.values[signals[0]]
         classes = result.index.size
-        labels = [label for label in facts.get("labels", "").split("\n") if label]
+        labels = _labels(facts.get("labels", ""))
         output = self.builder.add(
             n.OutputNode,
             "probabilities",
@@ -327,6 +328,16 @@ class _Importer:
         last = np.arange(hidden)
         # Y is [frames, directions, batch, hidden]; Y_h is [directions, batch, hidden] and the same values.
         return _Signal(source, last.reshape(1, 1, 1, hidden)), _Signal(source, last.reshape(1, 1, hidden)), _State()
+
+
+def _labels(text: str) -> list[str]:
+    """Labels as the project's ONNX files carry them: a list in JSON. Anything else is none."""
+    try:
+        labels = json.loads(text)
+    except ValueError:
+        return []
+    valid = isinstance(labels, list) and all(isinstance(label, str) and label for label in labels)
+    return labels if valid else []
 
 
 # --- operators that only move values ---------------------------------------------------------------------------------

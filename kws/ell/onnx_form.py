@@ -5,6 +5,7 @@ initial state as constants, ``linear_before_reset=1``, axes as attributes (opset
 ``Constant`` nodes of the input's shape. The files it was seen to import are built like this.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,10 +67,12 @@ def classifier_onnx(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    facts = {key: str(value) for key, value in sorted((metadata or {}).items())}
+    facts = dict(sorted((metadata or {}).items()))
     if labels:
-        facts["labels"] = "\n".join(labels)
-    helper.set_model_props(model, facts)
+        facts["labels"] = list(labels)
+    # As in the project's other ONNX files: what is no text is JSON.
+    texts = {key: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for key, v in facts.items()}
+    helper.set_model_props(model, texts)
     onnx.checker.check_model(model)
     return model
 
