@@ -93,11 +93,11 @@ def waveforms(
     samples = round(sample_rate * seconds)
     if sample_rate < audio.RATES[0] or samples < 1:
         raise KwsError(f"sample_rate={sample_rate} and seconds={seconds} give no waveform; use 8000 or 16000, and 1.0")
-    workers = workers or _cores()
+    workers = workers or available_cores()
     directory = Path(directory)
     with _readable_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        with _bar("checking recordings", len(corpus.clips) + len(corpus.noise), progress) as advance:
+        with bar("checking recordings", len(corpus.clips) + len(corpus.noise), progress) as advance:
             paths = [*(clip.path for clip in corpus.clips), *corpus.noise]
             index = directory / f"digests-{_short(str(corpus.root.resolve()))}.json"
             content = digests(paths, index, workers, advance)
@@ -143,7 +143,7 @@ def _build(
     table: dict = {"key": key, "sample_rate": sample_rate, "samples": samples, "labels": corpus.labels, "splits": {}}
     with atomic_folder(folder) as temporary, ThreadPoolExecutor(workers) as pool:
         total = len(corpus.clips) + len(corpus.noise)
-        with _bar("decoding recordings", total, progress) as advance:
+        with bar("decoding recordings", total, progress) as advance:
             for split in SPLITS:
                 clips, good = corpus.split(split), []
                 with ArrayFile(temporary / f"{split}.npy", (samples,)) as file:
@@ -351,7 +351,7 @@ def _readable_errors(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(task: str, total: int, progress: bool) -> Iterator[Callable[[int], None]]:
+def bar(task: str, total: int, progress: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr where that is a terminal; yields the function to advance it by n."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = progress and sys.stderr.isatty()
@@ -360,7 +360,7 @@ def _bar(task: str, total: int, progress: bool) -> Iterator[Callable[[int], None
         yield lambda count: bar.advance(line, count)
 
 
-def _cores() -> int:
+def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -59,7 +59,9 @@ def read_ell_dataset(path: str | os.PathLike) -> EllDataset:
             classes = file.get("valid_classes")
     except FileNotFoundError as error:
         raise KwsError(f"{path}: does not exist; give the path of an .npz file") from error
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except KwsError:
+        raise
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise KwsError(f"{path}: cannot be read as .npz without Python objects ({error}); write it anew") from error
     except (AttributeError, MemoryError, OverflowError) as error:  # an .npy instead of an .npz; absurd shapes
         raise KwsError(f"{path}: no .npz archive of arrays; write it with make_dataset") from error
