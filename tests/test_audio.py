@@ -224,7 +224,7 @@ def test_mutated_files_are_read_or_named(tmp_path_factory, mutation):
 
 def test_thousands_of_files_with_flipped_bytes_are_read_or_named(tmp_path):
     rng = random.Random(3)
-    for _ in range(2500):
+    for _ in range(1500):
         name = rng.choice(sorted(GOOD_FILES))
         data = bytearray(GOOD_FILES[name])
         for _ in range(rng.randint(1, 8)):

@@ -25,10 +25,13 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A recording, folder or line of a list that was left out, and why."""
+    """A recording, folder or line of a list that was left out, and why. The path is one that can be printed."""
 
     path: str
     reason: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "path", printable(self.path))
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,14 @@ def digest(rows: Iterable[tuple[str, ...]]) -> str:
             data = os.fsencode(field)
             state.update(b"%d:" % len(data) + data)
     return state.hexdigest()
+
+
+def printable(name: str) -> str:
+    """A name with whatever cannot be printed as an escape.
+
+    Names go into tables, JSON and file metadata, none of which can hold the bytes of a name that is no UTF-8.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def speaker_of(filename: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kws.audio import EXTENSIONS
 from kws.corpus import selection
-from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, speaker_of, which_set
+from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable, speaker_of, which_set
 from kws.corpus.lists import key, read_list
 from kws.errors import KwsError
 
@@ -303,12 +303,8 @@ def _order(clip: Clip) -> tuple:
 
 
 def label_of(folder: str) -> str:
-    """The label for a folder's name: the name itself, with whatever cannot be printed as an escape.
-
-    A label goes into tables, file metadata and pictures, none of which can hold a line break or a stray byte.
-    """
-    name = unicodedata.normalize("NFC", folder)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    """The label for a folder's name: printable, and in the one of Unicode's forms that people type."""
+    return printable(unicodedata.normalize("NFC", folder))
 
 
 def _check_words(words: Sequence[str]) -> tuple[str, ...]:

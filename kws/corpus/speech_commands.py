@@ -68,9 +68,11 @@ class SpeechCommandsCorpus(FolderCorpus):
     def prepare(self) -> None:
         """Download and unpack, unless that has been done. Interrupted, it goes on from where it was.
 
-        An archive that lies in `root` already, under its published name, is taken instead of a download.
+        An archive that lies in `root` already, under its published name, is taken instead of a download. Raises
+        KwsError for all that `kws.download` and `kws.unpack` name.
         """
         if self.root.is_dir():
+            self._check_unpacked()
             return
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,12 @@ class SpeechCommandsCorpus(FolderCorpus):
                 download(self.url, archive, self.sha256, self.timeout, self.progress, ROOM)
             unpack(archive, self.root, self.progress)
             archive.unlink()
+
+    def _check_unpacked(self) -> None:
+        """What torchaudio was interrupted in unpacking looks whole but for what it had not come to."""
+        for split in ("validation", "testing"):
+            if not (self.root / f"{split}_list.txt").is_file():
+                raise KwsError(f"{self.root}: incomplete, without {split}_list.txt; remove the folder and run again")
 
     def _check_brought(self, archive: Path) -> None:
         if (found := sha256_of(archive)) != self.sha256.lower():

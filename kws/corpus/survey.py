@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kws import audio
-from kws.corpus.base import SPLITS, Clip, Corpus, Refusal
-from kws.corpus.folder import label_of
+from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable
 from kws.errors import BrokenRecording
 
 CLIPPED_RUN = 3  # samples in a row at full scale: a waveform that was cut off, not one that just reaches it
@@ -68,7 +67,7 @@ class Survey:
 
     def name(self, path: Path | str) -> str:
         """A path as it is shown."""
-        return label_of(self.corpus.relative(Path(path)))
+        return printable(self.corpus.relative(Path(path)))
 
     @property
     def clipped(self) -> list[str]:
@@ -100,7 +99,7 @@ class Survey:
         for clip in self.corpus.clips:
             splits[clip.speaker].add(clip.split)
         return {
-            label_of(speaker): sorted(found, key=SPLITS.index)
+            printable(speaker): sorted(found, key=SPLITS.index)
             for speaker, found in sorted(splits.items())
             if len(found) > 1
         }
@@ -129,7 +128,7 @@ class Survey:
             "misplaced_duplicates": [[show(clip.path) for clip in group] for group in self.misplaced_duplicates],
             "straddling_speakers": self.straddling_speakers,
             "unreadable": [{"path": show(r.path), "reason": r.reason} for r in self.unreadable],
-            "refused": [asdict(r) | {"path": label_of(r.path)} for r in corpus.refused],
+            "refused": [asdict(r) for r in corpus.refused],
             "notes": list(corpus.notes),
         }
 

@@ -110,6 +110,12 @@ def test_torchaudio_reads_what_we_unpack_and_publishes_the_same_archives(tmp_pat
     assert dict(VERSIONS.values()) == torchaudio.datasets.speechcommands._CHECKSUMS
 
 
+def test_a_folder_that_somebody_else_left_half_unpacked(tmp_path, server):
+    (tmp_path / FOLDER / "yes").mkdir(parents=True)
+    with pytest.raises(KwsError, match=r"incomplete, without validation_list.txt; remove"):
+        corpus(tmp_path, server).prepare()
+
+
 @pytest.mark.parametrize("resumable", [True, False])
 def test_a_broken_connection_is_taken_up_again(tmp_path, server, resumable):
     server.cut, server.resumable = [10_000, 20_000], resumable
