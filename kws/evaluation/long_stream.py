@@ -60,9 +60,9 @@ class LongStream:
 
     Args:
         clips: (N, S) samples of a split, int16 or float.
-        labels: (N,) class indices.
-        words: label of each class. Clips of labels that start with ``_`` are no keywords; those of ``_unknown_`` are
-            the other speech. Without any, keywords played backwards stand in for it.
+        labels: (N,) class indices; -1 for words that are not among the labels.
+        words: label of each class. Clips of labels that start with ``_`` are no keywords; those of ``_unknown_`` and
+            those without a label are the other speech. Without any, keywords played backwards stand in for it.
         sample_rate: Hz.
         noise: recordings of background noise, (S,) each; white noise when there are none.
         hours: length of all lanes together.
@@ -100,10 +100,11 @@ class LongStream:
             raise KwsError(f"detection.keyword_share={self.keyword_share} must lie above 0 and up to 1.")
         if not len(self.snr):
             raise KwsError("detection.snr is empty; give signal-to-noise ratios in dB, or [null] for quiet alone.")
-        kinds = np.array([word.startswith("_") for word in self.words])[np.asarray(self.labels)]
-        unknown = np.array([word == "_unknown_" for word in self.words])[np.asarray(self.labels)]
-        object.__setattr__(self, "keywords", np.flatnonzero(~kinds))
-        object.__setattr__(self, "others", np.flatnonzero(unknown))
+        # One more for -1, which is the last.
+        keyword = np.array([*(not word.startswith("_") for word in self.words), False])[np.asarray(self.labels)]
+        other = np.array([*(word == "_unknown_" for word in self.words), True])[np.asarray(self.labels)]
+        object.__setattr__(self, "keywords", np.flatnonzero(keyword))
+        object.__setattr__(self, "others", np.flatnonzero(other))
         if not len(self.keywords):
             raise KwsError("the split has no clip of a keyword, so there is no stream to judge detection on.")
 

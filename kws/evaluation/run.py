@@ -1,29 +1,43 @@
-"""python evaluate.py: a stored spotter measured again."""
+"""python evaluate.py: a stored spotter measured as it is used."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from kws import files, summary
+from kws.configuration import build
 from kws.corpus import SPLITS
 from kws.environment import environment
 from kws.errors import KwsError
+from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter, log_probabilities
-from kws.stored import load_spotter, match_labels, open_data
+from kws.evaluation.console import show
+from kws.evaluation.report import write_report
+from kws.spotter import Spotter
+from kws.stored import SPOTTER, load_spotter, match_labels, open_data
+
+REPORT = "evaluation.html"
 
 
 def evaluate(config: DictConfig) -> float:
-    """Measure, print, and write evaluation.json; clip accuracy is returned."""
+    """Measure, print, and write evaluation.json, its pictures and its report; clip accuracy is returned."""
     if config.split not in SPLITS:
         raise KwsError(f"split={config.split!r} is unknown; choose one of {', '.join(SPLITS)}.")
+    if config.calibrate and not config.detection.hours > 0:
+        raise KwsError("calibrate=true needs a stream to choose the threshold on; set detection.hours above 0.")
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory
     data = open_data(config, spotter, run_directory)
+    equip(spotter, config)
     kept, labels, left_out = match_labels(data, spotter, config.split)
+    clips = data.waveforms.splits[config.split].samples[kept]
     meter = ClipMeter(spotter.labels)
     meter.update(log_probabilities(spotter, data.split_features(config.split)[kept]), torch.from_numpy(labels))
-    results = {
+    results: dict[str, Any] = {
+        "run": str(config.run),
         "split": config.split,
         "clips": meter.results(),
         "left_out": left_out,
@@ -32,6 +46,69 @@ def evaluate(config: DictConfig) -> float:
         "seed": config.seed,
         "environment": environment(),
     }
+    modes, definition = list(config.streaming.modes), config.streaming.definition
+    if modes:
+        results["streaming"] = as_used.judge_stream(spotter, clips, labels, config.seed, definition, modes)
+    detection = None
+    if config.detection.hours > 0:
+        detection = as_used.judge_detection(
+            spotter,
+            all_clips(data, spotter, "validation"),
+            all_clips(data, spotter, config.split),
+            data.waveforms.noise,
+            OmegaConf.to_container(config.detection, resolve=True),
+            config.negatives,
+        )
+        if config.calibrate:
+            target, per_word = config.calibration.false_alarms_per_hour, config.calibration.per_word
+            results["calibration"] = as_used.calibrate(spotter, detection, target, per_word)
+            store_decoder(spotter, run_directory if Path(config.run).is_dir() else Path(config.run))
+        results["detection"] = detection.results()
+    # Exported files hold the detector that is stored, whatever was chosen here.
+    stored, _ = load_spotter(config.run)
+    results |= as_used.judge_runtimes(
+        stored,
+        list(config.runtimes),
+        run_directory / "exports",
+        clips,
+        labels,
+        config.seed,
+        definition,
+        config.runtime_clips,
+    )
+    figures = as_used.draw(spotter, results, detection)
+    for name, figure in figures.items():
+        with files.atomic(output / "pictures" / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=120)
+    as_used.log(output / "tensorboard" / "evaluation", results, figures)
+    write_report(output / REPORT, results, figures)
     files.write_json(output / "evaluation.json", results)
+    show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]
+
+
+def equip(spotter: Spotter, config: DictConfig) -> None:
+    """Give the spotter the detector and the decoder settings that were chosen in place of its own."""
+    if config.get("vad") is not None:
+        featurizer = spotter.featurizer
+        spotter.vad = build(config, "vad", num_features=featurizer.num_features, frame_duration=featurizer.hop_seconds)
+    as_used.with_decoder(spotter, OmegaConf.to_container(config.decoder, resolve=True))
+
+
+def all_clips(data, spotter: Spotter, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of a split and their class indices, -1 for words that the spotter has no label for."""
+    samples = data.waveforms.splits[split].samples
+    kept, labels, _ = match_labels(data, spotter, split)
+    every = np.full(len(samples), -1, np.int64)
+    every[kept] = labels
+    return samples, every
+
+
+def store_decoder(spotter: Spotter, path: Path) -> None:
+    """Write the calibrated decoder into the stored spotter; what else was changed for this evaluation stays out."""
+    path = path / SPOTTER if path.is_dir() else path
+    stored = Spotter.load(path)
+    stored.decoder = spotter.decoder
+    stored.about["calibration"] = spotter.about["calibration"]
+    stored.save(path)

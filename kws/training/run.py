@@ -180,6 +180,7 @@ def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
         classifier,
         data.labels,
         vad=build(config, "vad", num_features=featurizer.num_features, frame_duration=featurizer.hop_seconds),
+        decoder=OmegaConf.to_container(config.decoder, resolve=True),
         about={"corpus": data.corpus.name, "corpus_fingerprint": data.corpus.fingerprint(), "seed": config.seed},
     )
     features = data.split_features("training")

@@ -1,0 +1,87 @@
+"""The same stream through every runtime: do they give the same labels?"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kws.errors import KwsError
+from kws.evaluation.ell_runtime import EllRuntime
+from kws.evaluation.runtimes import Runtime, TorchRuntime
+from kws.evaluation.streams import hear_clips, share, stream_order
+from kws.export.onnx_stream import FILE_NAME, StreamModel
+from kws.spotter import Spotter
+
+RUNTIMES = ("onnx", "ell")
+
+
+def find_runtime(name: str, spotter: Spotter, exports: Path) -> Runtime | None:
+    """The runtime of this name for the files in a run's exports/; None when they have not been exported.
+
+    Raises:
+        KwsError: no such runtime, or a file that cannot be read or hears other words.
+    """
+    if name not in RUNTIMES:
+        raise KwsError(f"runtimes={name} is unknown; choose from {', '.join(RUNTIMES)}.")
+    if name == "onnx":
+        path = exports / FILE_NAME
+        runtime = StreamModel(path) if path.is_file() else None
+    else:
+        found = {kind: sorted(exports.rglob(f"*{kind}*.ell")) for kind in ("featurizer", "classifier")}
+        scale = spotter.featurizer.scale
+        runtime = (
+            EllRuntime(found["featurizer"][0], found["classifier"][0], spotter.sample_rate, scale)
+            if all(found.values())
+            else None
+        )
+    if runtime is not None and tuple(runtime.labels) != spotter.labels:
+        raise KwsError(f"the {name} files in {str(exports)!r} hear other words than the spotter; export it again.")
+    return runtime
+
+
+def compare_runtimes(
+    spotter: Spotter,
+    runtimes: Sequence[Runtime],
+    clips: np.ndarray,
+    labels: np.ndarray,
+    seed: int = 1,
+    definition: str = "best",
+) -> dict[str, dict[str, Any]]:
+    """Play clips as one continuous stream, and each from a reset state, to PyTorch and to every runtime.
+
+    On the stream the state is reset by the detector that the spotter carries, or never if it has none: exported files
+    cannot do otherwise.
+
+    Returns:
+        By runtime, ``agreement`` (share of the stream's clips with PyTorch's label), ``accuracy`` with ``interval``
+        and ``clips`` on the stream, ``largest_difference`` of any clip's highest log-probabilities, ``reset_agreement``
+        and ``reset_accuracy``.
+    """
+    order = stream_order(len(clips), seed)
+    ours = TorchRuntime(spotter)
+    expected = {reset: hear_clips(ours, clips, order, reset) for reset in (False, True)}
+    results = {}
+    for runtime in runtimes:
+        heard = {reset: hear_clips(runtime, clips, order, reset) for reset in (False, True)}
+        given = {reset: verdicts.given[definition] for reset, verdicts in heard.items()}
+        same = {reset: given[reset] == expected[reset].given[definition] for reset in heard}
+        # Far below the best ones, runtimes that give probabilities have run out of float32.
+        floor = np.log(1e-6)
+        difference = max(
+            float(np.abs(np.maximum(a.confidences, floor) - np.maximum(b.confidences, floor)).max(initial=0.0))
+            for a, b in ((heard[reset], expected[reset]) for reset in heard)
+        )
+        results[runtime.name] = {
+            "agreement": float(same[False].mean()),
+            **share(given[False] == labels),
+            "largest_difference": difference,
+            "reset_agreement": float(same[True].mean()),
+            "reset_accuracy": float((given[True] == labels).mean()),
+        }
+    return results
+
+
+def agreement(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """By runtime, the share of clips with PyTorch's label."""
+    return {name: figures["agreement"] for name, figures in results.items()}

@@ -1,0 +1,142 @@
+"""A spotter judged the way it is used: as streams, with its detector and decoder, through every runtime."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kws import pictures as clip_pictures
+from kws.decoder import Decoder
+from kws.errors import KwsError
+from kws.evaluation import pictures
+from kws.evaluation.agreement import agreement, compare_runtimes, find_runtime
+from kws.evaluation.detection import Detection, DetectionSettings
+from kws.evaluation.runtimes import TorchRuntime
+from kws.evaluation.streams import DEFINITIONS, MODES, stream_accuracy
+from kws.evaluation.timeline import stretch, timeline
+from kws.spotter import Spotter
+
+TIMELINE_SECONDS = 20.0
+
+
+def with_decoder(spotter: Spotter, settings: Mapping[str, Any]) -> None:
+    """Give a spotter another decoder: its own settings, with those in `settings` that are not None in their place."""
+    merged = {**spotter.decoder.settings, **{name: value for name, value in settings.items() if value is not None}}
+    spotter.decoder = Decoder(spotter.labels, spotter.featurizer.hop_seconds, **merged)
+
+
+def judge_stream(
+    spotter: Spotter, clips: np.ndarray, labels: np.ndarray, seed: int, definition: str, modes: Sequence[str]
+) -> dict[str, Any]:
+    """`stream_accuracy`, with the choices checked.
+
+    Raises:
+        KwsError: an unknown mode or definition.
+    """
+    for name, given, known in (("modes", modes, MODES), ("definition", [definition], tuple(DEFINITIONS))):
+        for value in given:
+            if value not in known:
+                raise KwsError(f"streaming.{name}={value} is unknown; choose from {', '.join(known)}.")
+    return stream_accuracy(spotter, clips, labels, seed, definition, tuple(modes))
+
+
+def judge_detection(
+    spotter: Spotter,
+    validation: tuple[np.ndarray, np.ndarray],
+    testing: tuple[np.ndarray, np.ndarray] | None,
+    noise: Sequence[np.ndarray],
+    settings: Mapping[str, Any],
+    negatives: str | None = None,
+) -> Detection:
+    """Play the long streams to a spotter.
+
+    Args:
+        spotter: who listens, with its own detector and decoder.
+        validation: samples (N, S) and class indices (N,), -1 for words that the spotter has no label for.
+        testing: the same of the split that is reported; None when thresholds alone are wanted.
+        noise: background recordings.
+        settings: fields of `DetectionSettings`.
+        negatives: folder with long recordings that hold no keyword.
+    """
+    fields = {**settings, "gap": tuple(settings["gap"])} if "gap" in settings else dict(settings)
+    runtime = TorchRuntime(spotter)
+    return Detection(runtime, spotter.decoder, validation, testing, noise, DetectionSettings(**fields), negatives)
+
+
+def calibrate(spotter: Spotter, detection: Detection, target: float, per_word: bool) -> dict[str, Any]:
+    """Set the spotter's threshold for `target` false alarms per hour on the validation stream; say what came of it."""
+    threshold = detection.calibrate(target, per_word)
+    with_decoder(spotter, {"threshold": threshold})
+    detection.decoder = spotter.decoder
+    spotter.about["calibration"] = {
+        "target_false_alarms_per_hour": target,
+        "hours": detection.validation.hours,
+        "seed": detection.settings.seed,
+    }
+    return {"threshold": threshold, "target": target, "per_word": per_word}
+
+
+def judge_runtimes(
+    spotter: Spotter,
+    names: Sequence[str],
+    exports: Path,
+    clips: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    definition: str,
+    limit: int,
+) -> dict[str, Any]:
+    """``agreement`` and ``runtimes`` of evaluation.json, on a seeded choice of at most `limit` clips.
+
+    Runtimes whose files were not exported are listed in ``runtimes_missing``.
+    """
+    found = {name: find_runtime(name, spotter, exports) for name in names}
+    present = [runtime for runtime in found.values() if runtime is not None]
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(clips))[:limit])
+    compared = compare_runtimes(spotter, present, clips[chosen], labels[chosen], seed, definition) if present else {}
+    return {
+        "agreement": agreement(compared),
+        "runtimes": compared,
+        "runtimes_missing": [name for name, runtime in found.items() if runtime is None],
+    }
+
+
+def draw(spotter: Spotter, results: Mapping[str, Any], detection: Detection | None) -> dict[str, Figure]:
+    """Every picture of an evaluation, by name."""
+    figures: dict[str, Figure] = {}
+    streaming = results.get("streaming")
+    shown = [mode for mode in MODES if streaming and mode in streaming]
+    if shown:
+        figures["modes"] = pictures.modes(streaming, results["clips"]["accuracy"], "Accuracy on a stream")
+    if detection is not None and "detection" in results:
+        found = results["detection"]
+        curves = {"stream": found["curve"]}
+        if "negatives" in found:
+            curves["other recordings"] = found["negatives"]["curve"]
+        figures["det"] = pictures.det_curve(curves, found["operating_points"], "Misses against false alarms")
+        if found["misses_by_snr"]:
+            figures["misses"] = pictures.miss_rates(found)
+        samples, truths = stretch(detection.stream, TIMELINE_SECONDS)
+        figures["timeline"] = timeline(spotter, samples, truths, "The first seconds of the long stream")
+    if shown:
+        mode = shown[-1]
+        name = f"stream, {'reset by the VAD' if mode == 'vad' else mode}"
+        figures["confusion"] = clip_pictures.confusion(streaming[mode]["confusion"], list(spotter.labels), name)
+    return figures
+
+
+def log(directory: Path, results: Mapping[str, Any], figures: Mapping[str, Figure]) -> None:
+    """Pictures and headline figures to TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(directory)) as writer:
+        for name, figure in figures.items():
+            writer.add_figure(f"evaluation/{name}", figure, close=False)
+        writer.add_scalar("evaluation/clips", results["clips"]["accuracy"])
+        for mode in MODES:
+            if mode in results.get("streaming", {}):
+                writer.add_scalar(f"evaluation/stream_{mode}", results["streaming"][mode]["accuracy"])
+        for point in results.get("detection", {}).get("operating_points", []):
+            writer.add_scalar(f"evaluation/miss_rate_at_{point['target']:g}_false_alarms_per_hour", point["miss_rate"])
