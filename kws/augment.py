@@ -134,9 +134,7 @@ class BackgroundNoise:
             recordings = _read_folder(Path(self.folder), sample_rate)
         arrays = [r.numpy(force=True) if isinstance(r, Tensor) else np.asarray(r) for r in recordings]
         self._recordings = [
-            torch.from_numpy(a if a.dtype == np.int16 else audio.to_int16(a.astype(np.float32)))
-            for a in arrays
-            if len(a)
+            torch.tensor(a if a.dtype == np.int16 else audio.to_int16(a.astype(np.float32))) for a in arrays if len(a)
         ]
         self._joined = None
 
