@@ -162,6 +162,8 @@ class SpeechDataModule(pl.LightningDataModule):
                 max_broken_share=self.max_broken_share,
                 progress=True,
             )
+            if self.augment is not None:
+                self.augment.set_noise(self.waveforms.noise)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""

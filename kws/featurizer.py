@@ -227,7 +227,7 @@ def filterbank_bins(filterbank: str, num_filters: int, fft_size: int, sample_rat
 def filterbank_weights(filterbank: str, num_filters: int, fft_size: int, sample_rate: int) -> np.ndarray:
     """Unnormalised triangles on whole bins, (fft_size / 2 + 1, num_filters).
 
-    A filter whose three bins coincide is empty; at 8 kHz with 40 mel filters on 256 points some are.
+    A filter whose three bins coincide is empty.
     """
     bins = filterbank_bins(filterbank, num_filters, fft_size, sample_rate)
     weights = np.zeros((fft_size // 2 + 1, num_filters))
@@ -240,6 +240,9 @@ def filterbank_weights(filterbank: str, num_filters: int, fft_size: int, sample_
 
 
 def dct_matrix(inputs: int, outputs: int) -> np.ndarray:
-    """DCT-II without normalisation, (inputs, outputs): column k is cos(πk(n + ½) / inputs)."""
+    """DCT-II without normalisation, (inputs, outputs): column k is cos(πk(n + ½) / inputs).
+
+    ELL rounds π / inputs to float32 first, which shows in the fifth digit of a cepstrum.
+    """
     n, k = np.mgrid[:inputs, :outputs]
-    return np.cos(np.pi * k * (n + 0.5) / inputs)
+    return np.cos(float(np.float32(np.pi) / np.float32(inputs)) * k * (n + 0.5))

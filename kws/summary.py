@@ -8,6 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 
+def make_console() -> Console:
+    """A console that never breaks a line that a file or a pipe could hold."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     """A fraction as a percentage."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
@@ -20,7 +26,7 @@ def interval(bounds) -> str:
 
 def show_run(results: dict[str, Any], directory: Path, console: Console | None = None) -> None:
     """Print the results of a training run; the last line is its directory."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or make_console()
     table = Table(show_header=False, title=f"{results['choices'].get('model', '')} on {results['corpus']['name']}")
     test, validation, training = results["test"], results["validation"], results["training"]
     table.add_row("test accuracy", f"{percent(test['accuracy'])}{interval(test['interval'])}, {test['clips']} clips")
@@ -59,7 +65,7 @@ def parity_text(parity: dict[str, Any]) -> str:
 
 def show_evaluation(results: dict[str, Any], directory: Path, console: Console | None = None) -> None:
     """Print an evaluation; the last line is the file it was written to."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or make_console()
     table = Table(show_header=False, title=f"{results['split']} split of {results['corpus']['name']}")
     clips = results["clips"]
     table.add_row("clip accuracy", f"{percent(clips['accuracy'])}{interval(clips['interval'])}, {clips['clips']} clips")

@@ -8,12 +8,11 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from kws import files
 from kws.configuration import ERROR_FILE
-from kws.summary import percent
+from kws.summary import make_console, percent
 
 COLUMNS = ("job", "overrides", "test", "validation", "parameters", "seconds", "epochs", "error")
 
@@ -40,7 +39,7 @@ class SweepTable(Callback):
                 cells += [percent(row["test"]), percent(row["validation"]), f"{row['parameters']:,}"]
                 cells += [f"{row['seconds']:.0f}", str(row["epochs"])]
             table.add_row(*cells)
-        Console(highlight=False, soft_wrap=True).print(table)
+        make_console().print(table)
         print(directory / "sweep.csv", flush=True)
 
 

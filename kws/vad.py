@@ -32,12 +32,14 @@ class VadState(NamedTuple):
     Attributes:
         noise_floor: (B,) float32.
         signal: (B,) int64, 1 while somebody speaks.
-        started: (B,) bool, whether a frame has been heard; the first one takes no time.
+        frames: (B,) int64, how many have been heard. ELL computes their times, and so the time between two of them, in
+            float32: after minutes it is no longer quite the frame duration, and after 2^24 frames (six days of 32 ms)
+            its clock stands still, so reset a stream now and then.
     """
 
     noise_floor: Tensor
     signal: Tensor
-    started: Tensor
+    frames: Tensor
 
 
 class VoiceActivityDetector(nn.Module):
@@ -72,7 +74,9 @@ class VoiceActivityDetector(nn.Module):
         for name in ("frame_duration", "tau_up", "tau_down"):
             if not self.settings[name] > 0:
                 raise KwsError(f"vad.{name}={self.settings[name]} must be above 0 seconds.")
-        self.register_buffer("weights", torch.from_numpy(frequency_weights(num_features)), persistent=False)
+        weights = frequency_weights(num_features)
+        self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
+        self.heard = weights.nonzero()[0].tolist()
 
     def initial_state(self, streams: int = 1, device: torch.device | str | None = None) -> VadState:
         """The state of `streams` streams that have heard nothing yet."""
@@ -80,7 +84,7 @@ class VoiceActivityDetector(nn.Module):
         return VadState(
             noise_floor=torch.full((streams,), INITIAL_NOISE_FLOOR, device=device),
             signal=torch.zeros(streams, dtype=torch.int64, device=device),
-            started=torch.zeros(streams, dtype=torch.bool, device=device),
+            frames=torch.zeros(streams, dtype=torch.int64, device=device),
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -94,30 +98,47 @@ class VoiceActivityDetector(nn.Module):
         return signal[:, 0], state
 
     def level(self, features: Tensor) -> Tensor:
-        """Weighted level of each frame, (…, F) to (…)."""
-        return (features @ self.weights) / self.weights.numel()
+        """Weighted level of each frame, (…, F) to (…). Summed bin after bin as ELL does, to the last digit."""
+        level = torch.zeros_like(features[..., 0])
+        for bin in self.heard:
+            level = level + features[..., bin] * self.weights[bin]
+        return level / self.weights.numel()
 
     def stream(self, features: Tensor, state: VadState) -> tuple[Tensor, VadState]:
         """The next frames of B streams: (B, T, F) to (B, T) int64, and the state after them."""
-        signals = [state.signal.new_zeros(len(features), 0)]
-        for level in self.level(features).unbind(1):  # (B,)
-            state = self.follow(level, state)
-            signals.append(state.signal[:, None])
-        return torch.cat(signals, dim=1), state
+        return self.follow(self.level(features), state)
 
-    def follow(self, level: Tensor, state: VadState) -> VadState:
-        """Noise floor and signal after a frame of this (B,) level."""
-        s = self.settings
-        floor = state.noise_floor
-        elapsed = s["frame_duration"] * state.started.to(level.dtype)
-        rate = torch.where(level > s["large_input"] * floor, s["gain_att"] / s["tau_up"], 1 / s["tau_up"])
-        rising = torch.minimum(floor + elapsed * rate * (level - floor), level)
-        falling = torch.maximum(floor + elapsed / s["tau_down"] * (level - floor), level)
-        floor = torch.where(level < floor, falling, rising)
-        begins = (level > s["threshold_up"] * floor) & (level > s["level_threshold"])
-        ends = level < s["threshold_down"] * floor
-        signal = ((state.signal.bool() | begins) & ~ends).long()
-        return VadState(floor, signal, torch.ones_like(state.started))
+    @torch.no_grad()
+    def follow(self, level: Tensor, state: VadState) -> tuple[Tensor, VadState]:
+        """`stream` from the (B, T) levels on."""
+        s, f32 = self.settings, np.float32
+        levels = level.cpu().numpy()
+        frames = state.frames.cpu().numpy()[:, None] + np.arange(levels.shape[1])
+        duration = f32(s["frame_duration"])
+        # 0 for the first frame of a stream.
+        elapsed = frames.astype(f32) * duration - np.maximum(frames - 1, 0).astype(f32) * duration
+        up, down = f32(s["tau_up"]), f32(s["tau_down"])
+        floor, voice = state.noise_floor.cpu().numpy(), state.signal.cpu().numpy().astype(bool)
+        signal = np.zeros(levels.shape, np.int64)
+        # NumPy, since its small operations cost a tenth of torch's; there is no gradient to keep.
+        with np.errstate(all="ignore"):
+            for t in range(levels.shape[1]):
+                now, step = levels[:, t], elapsed[:, t]
+                distance = now - floor
+                gain = np.where(now > f32(s["large_input"]) * floor, f32(s["gain_att"]), f32(1))
+                rising = np.minimum(floor + gain * step / up * distance, now)
+                falling = np.maximum(floor + step / down * distance, now)
+                floor = np.where(now < floor, falling, rising)
+                begins = (now > f32(s["threshold_up"]) * floor) & (now > f32(s["level_threshold"]))
+                voice = (voice | begins) & ~(now < f32(s["threshold_down"]) * floor)
+                signal[:, t] = voice
+        device = level.device
+        after = VadState(
+            noise_floor=torch.from_numpy(np.array(floor)).to(device),
+            signal=torch.from_numpy(voice.astype(np.int64)).to(device),
+            frames=state.frames + levels.shape[1],
+        )
+        return torch.from_numpy(signal).to(device), after
 
 
 def frequency_weights(num_features: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def vad_track(vad: VoiceActivityDetector, features: torch.Tensor) -> VadTrack:
     levels = vad.level(features)
     state, floors, signals = vad.initial_state(), [], []
     for level in levels:
-        state = vad.follow(level[None], state)
+        _, state = vad.follow(level[None, None], state)
         floors.append(float(state.noise_floor))
         signals.append(int(state.signal))
     return VadTrack(levels.numpy(), np.array(floors), np.array(signals))
@@ -49,7 +49,7 @@ def draw_vad(axes, vad: VoiceActivityDetector, track: VadTrack, hop_seconds: flo
     axes.set_ylim(max(track.level.min() / 2, 1e-6), max(track.level.max(), begins.max()) * 2)
     low, high = axes.get_ylim()
     axes.fill_between(time, low, high, where=track.signal == 1, step="pre", alpha=0.15, color="C2", label="voice")
-    axes.legend(fontsize=6, ncol=5, loc="lower right")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_ylabel("VAD")
 
 
@@ -113,4 +113,4 @@ def _draw_posteriors(axes, spotter: Spotter, posteriors: np.ndarray, hop: float,
         axes.axvline(detection.time, color="C3", lw=0.8, ls="--")
         axes.text(detection.time, 1.03, detection.word, ha="center", va="bottom", fontsize=8, color="C3")
     axes.set(ylim=(0, 1.15), ylabel="posteriors,\ndetections")
-    axes.legend(fontsize=6, ncol=4, loc="upper left")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -27,7 +27,7 @@ from kws.spotter import Spotter
 from kws.vad import INITIAL_NOISE_FLOOR, VoiceActivityDetector
 
 FILE_NAME = "stream.onnx"
-VAD_STATE = 3  # columns of ``vad``: noise floor, signal, whether a frame has been heard
+VAD_STATE = 3  # columns of ``vad``: noise floor, signal, frames heard
 TIE = 1e-4  # relative distance from a threshold at which rounding may decide
 
 
@@ -128,18 +128,21 @@ class _Builder(Graph):
             return self.constant(f"vad.{name}", np.array(value, np.float32))
 
         state = self.input("vad", ["streams", VAD_STATE])
-        floor, signal, started = self.node("Split", state, outputs=3, axis=1)  # (streams, 1) each
-        half = number("half", 0.5)
-        signal = self.node("Greater", signal, half)
-        floor = self.node("Where", self.node("Greater", started, half), floor, number("initial", INITIAL_NOISE_FLOOR))
-        elapsed = self.node("Mul", started, number("frame_duration", s["frame_duration"]))
+        floor, signal, count = self.node("Split", state, outputs=3, axis=1)  # (streams, 1) each
+        signal = self.node("Greater", signal, number("half", 0.5))
+        zero, one = number("zero", 0), number("one", 1)
+        first = self.node("Equal", count, zero)
+        floor = self.node("Where", first, number("initial", INITIAL_NOISE_FLOOR), floor)
+        duration = number("frame_duration", s["frame_duration"])
+        before = self.node("Max", self.node("Sub", count, one), zero)
+        elapsed = self.node("Sub", self.node("Mul", count, duration), self.node("Mul", before, duration))
 
         weights = self.constant("vad.weights", array(vad.weights)[:, None])
         level = self.node("Div", self.node("MatMul", features, weights), number("size", vad.weights.numel()))
         step = self.node("Sub", level, floor)
         large = self.node("Greater", level, self.node("Mul", floor, number("large_input", s["large_input"])))
-        slow, usual = number("slow", s["gain_att"] / s["tau_up"]), number("usual", 1 / s["tau_up"])
-        rate = self.node("Mul", elapsed, self.node("Where", large, slow, usual))
+        gain = self.node("Where", large, number("gain_att", s["gain_att"]), one)
+        rate = self.node("Div", self.node("Mul", gain, elapsed), number("tau_up", s["tau_up"]))
         rising = self.node("Min", self.node("Add", floor, self.node("Mul", rate, step)), level)
         rate = self.node("Div", elapsed, number("tau_down", s["tau_down"]))
         falling = self.node("Max", self.node("Add", floor, self.node("Mul", rate, step)), level)
@@ -151,8 +154,8 @@ class _Builder(Graph):
         voice = self.node("Or", signal, self.node("And", above, loud))
         voice = self.node("And", voice, self.node("Not", ends))
         falls = self.node("And", signal, self.node("Not", voice))
-        one = self.node("Cast", self.node("Equal", level, level), to=TensorProto.FLOAT)  # 1 in every stream
-        after = self.node("Concat", floor, self.node("Cast", voice, to=TensorProto.FLOAT), one, axis=1)
+        count = self.node("Add", count, one)
+        after = self.node("Concat", floor, self.node("Cast", voice, to=TensorProto.FLOAT), count, axis=1)
         self.output(after, "next_vad", ["streams", VAD_STATE])
         axis = self.constant("vad.axis", np.array([1], np.int64))
         self.output(
@@ -267,8 +270,7 @@ def compare_streams(spotter: Spotter, model: StreamModel, waveforms: np.ndarray,
 def _refuse_unless_tie(spotter: Spotter, frames, before, at: int, start: int) -> None:
     vad, state = spotter.vad, before.vad
     levels = vad.level(frames.features)
-    for level in levels[:, : at + 1].unbind(1):
-        state = vad.follow(level, state)
+    _, state = vad.follow(levels[:, : at + 1], state)
     s, floor, level = vad.settings, float(state.noise_floor), float(levels[0, at])
     edges = (s["threshold_up"] * floor, s["threshold_down"] * floor, s["level_threshold"])
     if min(abs(level - edge) / max(edge, 1e-9) for edge in edges) > TIE:
@@ -279,7 +281,7 @@ def _state_of(spotter: Spotter, model: StreamModel, state) -> dict[str, np.ndarr
     """PyTorch's state in the file's form."""
     parts = {"buffer": state.featurizer.buffer, "previous": state.featurizer.previous}
     if state.vad is not None:
-        parts["vad"] = torch.stack([state.vad.noise_floor, state.vad.signal.float(), state.vad.started.float()], dim=1)
+        parts["vad"] = torch.stack([state.vad.noise_floor, state.vad.signal.float(), state.vad.frames.float()], dim=1)
     parts |= dict(zip(state_names(spotter.classifier), state.classifier, strict=True))
     return {name: parts[name].numpy().astype(np.float32) for name in model.state_sizes}
 

@@ -43,7 +43,7 @@ class RecurrentClassifier(nn.Module):
         num_layers: int = 2,
         last_hidden_size: int | str | None = None,
         dropout: float = 0.0,
-        readout: str = "mean",
+        readout: str = "last",
     ):
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
