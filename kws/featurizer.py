@@ -227,7 +227,7 @@ def filterbank_bins(filterbank: str, num_filters: int, fft_size: int, sample_rat
 def filterbank_weights(filterbank: str, num_filters: int, fft_size: int, sample_rate: int) -> np.ndarray:
     """Unnormalised triangles on whole bins, (fft_size / 2 + 1, num_filters).
 
-    A filter whose three bins coincide is empty.
+    A filter too narrow to hold a bin is empty.
     """
     bins = filterbank_bins(filterbank, num_filters, fft_size, sample_rate)
     weights = np.zeros((fft_size // 2 + 1, num_filters))

@@ -166,7 +166,8 @@ def test_triangles_peak_at_their_centre_and_meet_at_its_neighbours():
 
 def test_a_filter_whose_bins_coincide_is_empty():
     bins = filterbank_bins("mel", 200, 256, 8000)
-    empty = (bins[:-2] == bins[2:]).nonzero()[0]
+    # Nothing falls, and what rises over one bin starts at 0.
+    empty = ((bins[1:-1] == bins[2:]) & (bins[1:-1] - bins[:-2] <= 1)).nonzero()[0]
     assert len(empty)
     assert set(empty) == set((filterbank_weights("mel", 200, 256, 8000).sum(0) == 0).nonzero()[0])
 
