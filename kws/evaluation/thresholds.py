@@ -62,7 +62,7 @@ def hear(runtime: Runtime, decoder: Decoder, pieces: Iterable[Piece]) -> Trace:
 def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
     """Play a long stream's lanes to a runtime side by side, each from a fresh state.
 
-    In the trace they follow one another. Keywords that the end of a lane cuts off are left out.
+    In the trace they follow one another.
     """
     lanes = [_Lane(stream.pieces(lane)) for lane in range(stream.lanes)]
     state, past = runtime.start(len(lanes)), decoder.initial_state(len(lanes)).past
@@ -76,18 +76,22 @@ def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
         words.append(word.to(torch.int16).numpy())
         scores.append(best.numpy())
         done += count
-    seconds = hops * decoder.hop_seconds
     word, best = np.concatenate(words, axis=1), np.concatenate(scores, axis=1)  # (B, T)
-    traces = [
-        Trace(
-            word=word[number],
-            score=best[number],
-            truths=tuple(truth for truth in lane.truths if truth.end <= seconds - 1),
-            speech=tuple(span for span in lane.speech if span[0] < seconds),
-            hours=seconds / 3600,
+    seconds = hops * decoder.hop_seconds
+    traces = []
+    for number, lane in enumerate(lanes):
+        # From a keyword on whose window the lane's end cuts off, nothing counts.
+        end = min((truth.start for truth in lane.truths if truth.end > seconds - 1), default=seconds)
+        kept = int(end / decoder.hop_seconds)
+        traces.append(
+            Trace(
+                word=word[number, :kept],
+                score=best[number, :kept],
+                truths=tuple(truth for truth in lane.truths if truth.start < end),
+                speech=tuple(span for span in lane.speech if span[0] < end),
+                hours=kept * decoder.hop_seconds / 3600,
+            )
         )
-        for number, lane in enumerate(lanes)
-    ]
     return join(traces, decoder.hop_seconds)
 
 
@@ -186,13 +190,17 @@ def curve(
 def choose(points: Curve, target: float) -> float | None:
     """The threshold with the fewest misses among those with at most `target` false alarms per hour.
 
-    Of equals the highest. None when every threshold has more.
+    Of equals the one in the middle, furthest from both kinds of error. None when every threshold has more.
     """
     allowed = np.flatnonzero(points.false_alarms <= target)
     if not len(allowed):
         return None
-    fewest = points.miss_rate[allowed].min()
-    return float(points.thresholds[allowed[points.miss_rate[allowed] == fewest][-1]])
+    equals = allowed[points.miss_rate[allowed] == points.miss_rate[allowed].min()]
+    return float(points.thresholds[_middle(equals)])
+
+
+def _middle(indices: np.ndarray) -> int:
+    return int(indices[len(indices) // 2])
 
 
 def choose_per_word(
@@ -228,8 +236,8 @@ def choose_per_word(
             if not len(fits):
                 continue
             gain = won[fits] / np.maximum(cost[fits], 1e-3)
-            chosen = fits[gain >= gain.max() - 1e-12][-1]
-            candidate = (gain.max(), won[chosen], word, int(chosen), cost[chosen])
+            chosen = _middle(fits[gain >= gain.max() - 1e-12])
+            candidate = (gain.max(), won[chosen], word, chosen, cost[chosen])
             best = candidate if best is None or candidate[:2] > best[:2] else best
         if best is None:
             return {word: float(thresholds[k]) for word, k in at.items()}

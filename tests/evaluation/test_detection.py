@@ -1,0 +1,300 @@
+"""Matching, curves and thresholds on hand-made streams whose misses and false alarms are known."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from kws.decoder import Decoder
+from kws.errors import BrokenRecording, KwsError
+from kws.evaluation import recordings
+from kws.evaluation.detection import Detection, DetectionSettings
+from kws.evaluation.long_stream import OTHER_WORDS, REVERSED_WORDS, LongStream, Piece, Truth
+from kws.evaluation.matching import Report, match, score
+from kws.evaluation.runtimes import Outputs
+from kws.evaluation.thresholds import (
+    Trace,
+    choose,
+    choose_per_word,
+    curve,
+    hear,
+    hear_lanes,
+    join,
+    operating_point,
+    reports,
+)
+from kws.evaluation.word_ends import word_span
+
+RATE, HOP = 100, 10
+LABELS = ("_silence_", "yes", "no")
+TRUTHS = (Truth("yes", 1.0, 1.5, None), Truth("no", 3.0, 3.5, None), Truth("yes", 5.0, 5.5, 10.0))
+
+
+def test_a_word_is_hit_between_its_start_and_the_tolerance_after_its_end():
+    for time, hit in ((0.9, False), (1.0, True), (1.5, True), (2.25, True), (2.26, False)):
+        assert (match([Report("yes", time)], TRUTHS, 0.75).hit_by[0] is not None) is hit, time
+
+
+def test_matching():
+    rows = [
+        Report("yes", 1.2),  # hits the first
+        Report("yes", 1.9),  # the same again
+        Report("yes", 3.2),  # the wrong word
+        Report("no", 4.6),  # nothing there
+        Report("yes", 5.6),  # hits the third
+    ]
+    assert match(rows, TRUTHS, 0.75) == ([0, None, 4], [1, 2, 3])
+    figures = score(rows, TRUTHS, hours=0.5, tolerance=0.75, speech=[(4.3, 4.7)])
+    assert (figures["misses"], figures["keywords"], figures["false_alarms"]) == (1, 3, 3)
+    assert figures["miss_rate"] == pytest.approx(1 / 3)
+    assert figures["false_alarms_per_hour"] == 6
+    assert figures["false_alarm_interval"] == pytest.approx([0.6187 * 2, 8.7673 * 2], abs=1e-3)
+    assert list(figures["false_alarms_by_kind"].values()) == [2, 1, 0]
+    assert figures["latency"]["median"] == pytest.approx(0.1)
+
+
+def test_overlapping_windows_are_both_found():
+    truths = (Truth("yes", 1.0, 1.5, None), Truth("yes", 1.6, 2.0, None), Truth("no", 2.1, 2.4, None))
+    assert match([Report("yes", 1.7), Report("yes", 2.2), Report("no", 2.3)], truths, 1.0).hit_by == [0, 1, 2]
+
+
+def test_nothing_said_and_nothing_heard():
+    assert score([], [], 1.0, 0.75)["miss_rate"] is None
+    assert score([], TRUTHS, 1.0, 0.75)["miss_rate"] == 1
+    assert score([Report("yes", 3.0)], [], 2.0, 0.75)["false_alarms_per_hour"] == 0.5
+
+
+def hand_made():
+    """100 s of 10 frames a second. Hits score 0.9, 0.8 and 0.6; false alarms 0.7 ("yes") and 0.5 ("no")."""
+    word, best = np.ones(1000, np.int16), np.zeros(1000, np.float32)
+    for frame, label, value in ((12, 1, 0.9), (33, 2, 0.6), (53, 1, 0.8), (700, 1, 0.7), (800, 2, 0.5)):
+        word[frame], best[frame] = label, value
+    return Trace(word, best, TRUTHS, (), 100 / 3600)
+
+
+DECODER = Decoder(LABELS, 0.1, smoothing=0.0, refractory=0.0)
+
+
+def test_reports_at_every_threshold():
+    found = reports(DECODER, hand_made(), np.array([0.95, 0.75, 0.55, 0.45]))
+    assert [len(row) for row in found] == [0, 2, 4, 5]
+    assert found[1] == [Report("yes", pytest.approx(1.3)), Report("yes", pytest.approx(5.4))]
+
+
+def test_curve_and_choice():
+    thresholds = np.array([0.45, 0.55, 0.65, 0.75, 0.85, 0.95])
+    points = curve(DECODER, hand_made(), 0.75, thresholds=thresholds)
+    assert points.miss_rate == pytest.approx([0, 0, 1 / 3, 1 / 3, 2 / 3, 1])
+    assert points.false_alarms == pytest.approx([72, 36, 36, 0, 0, 0])  # two and one in 100 s
+    assert choose(points, 0.1) == 0.75
+    assert choose(points, 36) == 0.55
+    assert choose(points._replace(miss_rate=np.zeros(6)), 0.1) == 0.85  # the middle of three equals
+    assert choose(points._replace(false_alarms=points.false_alarms + 1), 0.5) is None
+
+
+def test_thresholds_per_word_beat_one_for_all():
+    thresholds = np.array([0.45, 0.55, 0.65, 0.75, 0.85, 0.95])
+    each = choose_per_word(DECODER, hand_made(), 0.75, target=1, thresholds=thresholds)
+    assert each == {"yes": 0.75, "no": 0.55}
+    point = operating_point(DECODER, hand_made(), each, 0.75)
+    assert (point["misses"], point["false_alarms"]) == (0, 0)
+
+
+def test_a_threshold_that_is_not_reached_never_reports():
+    point = operating_point(DECODER, hand_made(), None, 0.75)
+    assert (point["miss_rate"], point["false_alarms"], point["threshold"]) == (1.0, 0, None)
+
+
+def test_joined_recordings_start_afresh():
+    trace = Trace(np.ones(5, np.int16), np.full(5, 0.9, np.float32), (TRUTHS[0],), ((0.1, 0.2),), 1.0)
+    both = join([trace, trace], hop_seconds=0.1)
+    assert both.hours == 2
+    assert both.truths[1].start == pytest.approx(1.5)
+    assert both.speech[1] == pytest.approx((0.6, 0.7))
+    # One run in each: without the fresh start the second would be the first going on.
+    assert [r.time for r in reports(DECODER, both, np.array([0.5]))[0]] == pytest.approx([0.1, 0.6])
+
+
+class Loudness:
+    """A runtime that knows the words by their level: 0.5 is yes, 0.25 is no, anything else is silence."""
+
+    name, labels, sample_rate, hop_size = "loudness", LABELS, RATE, HOP
+
+    def start(self, streams=1):
+        return streams
+
+    def hear(self, samples, state):
+        level = np.abs(samples).reshape(len(samples), -1, HOP).max(-1)
+        label = np.select([np.abs(level - 0.5) < 0.02, np.abs(level - 0.25) < 0.02], [1, 2], 0)
+        return Outputs(np.log(np.eye(3)[label] * 0.98 + 0.01).astype(np.float32), None), state
+
+
+def clips():
+    """Half a second of yes or no in the middle of each second; the last two have no label."""
+    labels = np.array([1, 2] * 10 + [-1] * 2)
+    samples = np.zeros((22, RATE), np.float32)
+    samples[:, 25:75] = np.array([0.5, 0.25] * 10 + [0.9, 0.7])[:, None]
+    return samples, labels
+
+
+def recipe(**changes):
+    samples, labels = clips()
+    return LongStream(samples, labels, LABELS, RATE, **{"hours": 0.1, "snr": [None], "gap": (1.0, 2.0), **changes})
+
+
+def test_a_long_stream_says_what_is_where():
+    stream = recipe(lanes=1)
+    assert stream.speech_kind == OTHER_WORDS
+    samples = np.concatenate([piece.samples for piece in stream.pieces()])
+    truths = [truth for piece in stream.pieces() for truth in piece.truths]
+    speech = [span for piece in stream.pieces() for span in piece.speech]
+    assert len(samples) >= 0.1 * 3600 * RATE
+    assert truths and speech
+    for truth in truths:
+        start, end = round(truth.start * RATE), round(truth.end * RATE)
+        level = {"yes": 0.5, "no": 0.25}[truth.word]
+        assert samples[start + 3 : end - 3] == pytest.approx(level)
+        assert end - start == pytest.approx(50, abs=4)
+    for start, end in speech:
+        assert samples[round(start * RATE) : round(end * RATE)].max() in (np.float32(0.9), np.float32(0.7))
+
+
+def test_a_long_stream_is_seeded():
+    def first(**changes):
+        return next(iter(recipe(**changes).pieces())).samples
+
+    assert np.array_equal(first(snr=[10.0]), first(snr=[10.0]))
+    assert not np.array_equal(first(snr=[10.0]), first(snr=[10.0], seed=2))
+
+
+def test_the_background_has_the_stated_level():
+    tone = np.sin(np.arange(5000) * 0.3)
+    for noise in ((), (tone.astype(np.float32),), ((tone * 3000).astype(np.int16),)):
+        stream = recipe(snr=[12.0], noise=noise, gap=(5.0, 5.0), keyword_share=1.0)
+        background = np.concatenate([piece.samples[:500] for piece in stream.pieces()])
+        decibel = 20 * np.log10(stream.speech_level() / background.std())
+        assert decibel == pytest.approx(12, abs=0.4)
+
+
+def test_without_other_words_keywords_are_played_backwards():
+    samples, labels = clips()
+    samples[:, 25:50] /= 2
+    stream = LongStream(samples[:20], labels[:20], LABELS, RATE, hours=0.1, snr=[None])
+    assert stream.speech_kind == REVERSED_WORDS
+    piece = next(piece for piece in stream.pieces() if piece.speech)
+    assert piece.samples[-70:].max() == piece.samples[-70]  # the louder half comes first
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"hours": 0}, "hours=0"),
+        ({"gap": (3.0, 1.0)}, "gap="),
+        ({"keyword_share": 0.0}, "keyword_share"),
+        ({"snr": []}, "snr is empty"),
+        ({"lanes": 0}, "lanes=0"),
+    ],
+)
+def test_impossible_recipes_are_named(changes, named):
+    with pytest.raises(KwsError, match=named):
+        recipe(**changes)
+
+
+def test_a_split_without_keywords_is_named():
+    samples, _ = clips()
+    with pytest.raises(KwsError, match="no clip of a keyword"):
+        LongStream(samples, np.zeros(22, int), LABELS, RATE)
+
+
+def test_a_perfect_runtime_misses_nothing():
+    decoder = Decoder(LABELS, HOP / RATE, smoothing=0.2, refractory=0.3)
+    trace = hear_lanes(Loudness(), decoder, recipe(lanes=3))
+    assert trace.hours == pytest.approx(0.1, rel=0.01)
+    assert len(trace.starts) == 3
+    figures = operating_point(decoder, trace, 0.9, 0.3)
+    assert (figures["misses"], figures["false_alarms"]) == (0, 0)
+    assert figures["keywords"] == len(trace.truths) > 20
+    assert -0.4 < figures["latency"]["median"] < 0
+    # The same lane alone, heard piece by piece.
+    alone = hear(Loudness(), decoder, recipe(lanes=3).pieces(0))
+    count = trace.starts[1]
+    assert np.array_equal(alone.score[:count], trace.score[:count])
+
+
+def detection(folder=None, **changes):
+    settings = DetectionSettings(hours=0.05, snr=[None], gap=(1.0, 2.0), lanes=2, tolerance=0.3, **changes)
+    decoder = Decoder(LABELS, HOP / RATE, smoothing=0.2, refractory=0.3)
+    return Detection(Loudness(), decoder, clips(), clips(), settings=settings, negatives=folder)
+
+
+def test_results_have_what_evaluation_json_promises(tmp_path):
+    random = np.random.default_rng(0)
+    quiet = 0.1 * random.random(60 * 1000)
+    quiet[:30_000] = 0.0
+    soundfile.write(tmp_path / "a.wav", quiet, 1000)
+    (tmp_path / "b.wav").write_bytes(b"no recording")
+    made = detection(tmp_path)
+    results = made.results()
+    assert [point["false_alarms_per_hour"] for point in results["operating_points"]] == [0.1, 0.5, 1.0, 10.0]
+    for point in results["operating_points"]:
+        assert point["miss_rate"] == 0
+        assert point["measured_false_alarms_per_hour"] == 0
+        assert 0 < point["threshold"] <= 1
+    assert results["stream"]["other_speech"] == OTHER_WORDS
+    chosen = results["chosen_on_validation"][2]
+    assert chosen["per_word"]["miss_rate"] == 0
+    assert set(chosen["per_word"]["threshold"]) == {"yes", "no"}
+    assert results["negatives"]["hours"] == pytest.approx(1 / 60, rel=0.01)
+    assert len(results["negatives"]["refused"]) == 1
+    assert results["negatives"]["operating_points"][0]["miss_rate"] == 0
+
+
+def test_calibration():
+    threshold = detection().calibrate(1.0)
+    assert 0.5 < threshold <= 1
+    assert set(detection().calibrate(1.0, per_word=True)) == {"yes", "no"}
+
+    class Chatter(Loudness):
+        def hear(self, samples, state):
+            label = np.arange(samples.shape[1] // HOP) // 5 % 2 + 1
+            return Outputs(
+                np.log(np.eye(3)[label] + 1e-30)[None].repeat(len(samples), 0).astype(np.float32), None
+            ), state
+
+    settings = DetectionSettings(hours=0.02, snr=[None], lanes=1)
+    always = Detection(Chatter(), Decoder(LABELS, HOP / RATE, smoothing=0.0), clips(), None, settings=settings)
+    with pytest.raises(KwsError, match="no threshold brings the false alarms"):
+        always.calibrate(1.0)
+
+
+def test_long_recordings(tmp_path):
+    with pytest.raises(KwsError, match="is no folder"):
+        recordings.find_recordings(tmp_path / "none")
+    with pytest.raises(KwsError, match="holds no recording"):
+        recordings.find_recordings(tmp_path)
+    wave = np.sin(np.arange(25 * 800) * 0.05) * 0.5
+    soundfile.write(tmp_path / "long.flac", np.stack([wave, wave], 1), 800)
+    blocks = list(recordings.blocks(tmp_path / "long.flac", RATE))
+    assert len(blocks) > 2
+    assert sum(map(len, blocks)) == pytest.approx(25 * RATE, abs=2)
+    soundfile.write(tmp_path / "nan.wav", np.full(900, np.nan, np.float32), 800, subtype="FLOAT")
+    with pytest.raises(BrokenRecording, match="NaN"):
+        list(recordings.blocks(tmp_path / "nan.wav", RATE))
+    with pytest.raises(KwsError, match="none of the recordings"):
+        (tmp_path / "long.flac").unlink()
+        detection(tmp_path)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+def test_word_spans(noise):
+    random = np.random.default_rng(1)
+    waveform = noise * random.standard_normal(8000)
+    waveform[2000:4000] += 0.5 * np.sin(np.arange(2000) * 0.3)
+    waveform[5000:5400] += 0.1 * random.standard_normal(400)  # a final t after its closure
+    start, end = word_span(waveform, 8000)
+    assert start == pytest.approx(0.25, abs=0.03)
+    assert end == pytest.approx(0.675, abs=0.03)
+    assert word_span(np.zeros(8000), 8000) == (0.0, 1.0)
+
+
+def test_pieces_hold_arrays():
+    assert Piece(np.zeros(1), (), ()).samples.size == 1
