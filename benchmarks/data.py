@@ -34,6 +34,7 @@ from kws.augment import Augment
 from kws.cache import waveforms
 from kws.corpus import EmbeddedCorpus, FolderCorpus
 from kws.data import SpeechDataModule
+from kws.errors import KwsError
 from kws.featurizer import INT16_SCALE, PRE_EMPHASIS, Featurizer
 from kws.files import write_json
 from kws.networks import Normalization, RecurrentClassifier
@@ -189,6 +190,8 @@ def waiting(data: SpeechDataModule, steps: int) -> dict:
     data.setup()
     if data.augment is not None:
         data.augment.set_noise(data.waveforms.noise)
+    if len(data.clip_labels("training")) < BATCH:
+        raise KwsError(f"the training split has fewer than {BATCH} clips, too few to time a step; use a larger corpus")
     normalization = Normalization(data.featurizer.num_features)
     normalization.measure(torch.from_numpy(data.split_features("training")[:2000]).split(512))
     classifier = RecurrentClassifier(data.featurizer.num_features, len(data.labels), hidden_size=128, num_layers=2)

@@ -6,7 +6,9 @@ Synthetic voices. What a network reaches on them says nothing about people.
 import hashlib
 import io
 import json
+import logging
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from kws.corpus.espeak import ACCENTS, Espeak, family, variants
 from kws.corpus.folder import FolderCorpus
 from kws.errors import KwsError
 from kws.files import atomic_folder, write_json, write_text
+from kws.locking import lock
+
+log = logging.getLogger(__name__)
 
 # The words of Speech Commands v0.01.
 # fmt: off
@@ -179,6 +184,18 @@ class EmbeddedCorpus:
         """Make the corpus unless it is there. Hands back its folder."""
         if self.folder.is_dir():
             return self.folder
+        self.root.mkdir(parents=True, exist_ok=True)
+        with lock(
+            self.root / ".lock", lambda: log.warning("waiting: another run makes a corpus in %s", self.root)
+        ) as held:
+            if held:  # whatever is half made was left by a process that was killed
+                for remains in self.root.glob(".embedded-*.tmp"):
+                    shutil.rmtree(remains, ignore_errors=True)
+            if not self.folder.is_dir():
+                self._make()
+        return self.folder
+
+    def _make(self) -> None:
         voices = choose_voices(self.speakers, np.random.default_rng(self.seed))
         self._refuse_silent_words()
         with atomic_folder(self.folder) as folder:
@@ -191,7 +208,6 @@ class EmbeddedCorpus:
                 names = [f"{word}/{name}" for word in self.words for name in self._clip_names(voices, split)]
                 write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in sorted(names)))
             write_json(folder / "settings.json", self.settings)
-        return self.folder
 
     def _refuse_silent_words(self) -> None:
         with Espeak() as espeak:

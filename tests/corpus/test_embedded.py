@@ -205,7 +205,7 @@ def test_words_that_are_refused(words, message):
 def test_settings_that_are_refused(tmp_path, settings, message):
     with pytest.raises(KwsError, match=message):
         EmbeddedCorpus(tmp_path, **{**SMALL, **settings}).prepare()
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
 
 def test_scan_before_prepare(tmp_path):
@@ -226,7 +226,7 @@ def test_interrupted_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(EmbeddedCorpus, "_write_noise", interrupt)
     with pytest.raises(KeyboardInterrupt):
         EmbeddedCorpus(tmp_path, **SMALL).prepare()
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
 
 def test_killed_leaves_no_corpus_under_its_name(tmp_path):
@@ -238,8 +238,25 @@ def test_killed_leaves_no_corpus_under_its_name(tmp_path):
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60).returncode == 9
     source = EmbeddedCorpus(tmp_path, **SMALL)
     assert not source.folder.exists()
+    assert len(list(tmp_path.glob(".embedded-*.tmp"))) == 1
     source.prepare()
     assert len(source.scan().clips) == 36
+    assert not list(tmp_path.glob(".embedded-*.tmp"))  # what the killed one left is cleared away
+
+
+def test_two_processes_make_it_once(tmp_path):
+    script = (
+        "import sys; from kws.corpus.embedded import EmbeddedCorpus; import kws.corpus.embedded as e;"
+        f"e._NOISE_SECONDS = 2; print(EmbeddedCorpus(sys.argv[1], **{SMALL!r}).prepare().stat().st_ino)"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    first, second = (process.communicate(timeout=60)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert first == second
+    assert len(list(tmp_path.glob("*embedded-*"))) == 1
 
 
 @pytest.mark.parametrize(("colour", "slope"), [("white", 0), ("pink", -3.01), ("brown", -6.02)])
