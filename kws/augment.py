@@ -64,6 +64,12 @@ class Augment:
             if isinstance(augmentation, BackgroundNoise):
                 augmentation.set_noise(recordings, self.sample_rate)
 
+    def set_fill(self, mean: Tensor) -> None:
+        """Hand over the mean of each feature over the training split, (F,): what hidden features are replaced by."""
+        for augmentation in self.of_features:
+            if isinstance(augmentation, SpecAugment):
+                augmentation.fill = mean
+
     def waveforms(self, waveforms: Tensor, generator: Generator) -> Tensor:
         """Augmented (B, S) waveforms, cut off at full scale as a recorder would."""
         if not self.of_waveforms:
@@ -255,7 +261,10 @@ class Reverberation:
 
 
 class SpecAugment:
-    """Hides stretches of time and bands of filters of each clip's features behind the clip's mean.
+    """Hides stretches of time and bands of filters of each clip's features.
+
+    Hidden features take the value in `fill`, the training split's mean of each (0 after normalization), or the mean
+    of the clip over time while nobody has set it.
 
     Each of `time_masks` is 0 to `max_frames` frames wide, each of `filter_masks` 0 to `max_filters` filters, and no
     mask is wider than the features. Source: Park et al., "SpecAugment" (2019), without the time warping.
@@ -266,6 +275,7 @@ class SpecAugment:
             _require(isinstance(value, int) and value >= 0, f"SpecAugment.{name}", value, "a whole number, 0 or more")
         self.time_masks, self.max_frames = time_masks, max_frames
         self.filter_masks, self.max_filters = filter_masks, max_filters
+        self.fill: Tensor | None = None  # (F,)
 
     def __call__(self, features: Tensor, generator: Generator) -> Tensor:
         clips, frames, filters = features.shape
@@ -274,7 +284,8 @@ class SpecAugment:
             hidden |= _stretch(clips, frames, self.max_frames, generator, features.device)[:, :, None]
         for _ in range(self.filter_masks):
             hidden |= _stretch(clips, filters, self.max_filters, generator, features.device)[:, None, :]
-        return torch.where(hidden, features.mean((1, 2), keepdim=True), features)
+        fill = features.mean(1, keepdim=True) if self.fill is None else self.fill.to(features)
+        return torch.where(hidden, fill, features)
 
 
 def _stretch(clips: int, length: int, widest: int, generator: Generator, device: torch.device) -> Tensor:

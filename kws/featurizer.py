@@ -82,11 +82,6 @@ class Featurizer(nn.Module):
 
         window = hamming_window(window_size) if hamming else None
         weights = filterbank_weights(filterbank, num_filters, self.fft_size, sample_rate)
-        if not weights.any():
-            raise KwsError(
-                f"featurizer: no filter hears anything at sample_rate={sample_rate} with fft_size={self.fft_size}; "
-                "raise featurizer.window_size or the sample rate."
-            )
         cosines = dct_matrix(num_filters, dct) if dct else None
         # Constants follow the settings, so they are no part of a checkpoint.
         self.register_buffer("window", _optional(window), persistent=False)

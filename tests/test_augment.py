@@ -241,11 +241,16 @@ def test_masks_are_as_wide_as_asked():
     assert hidden.any(1).any(0).all()  # every filter is hidden at some time
 
 
-def test_masks_show_the_mean_of_the_clip():
+def test_masks_show_the_mean_of_each_feature():
     features = torch.randn(20, 31, 40, generator=generator()) + torch.arange(20)[:, None, None]
     masked = SpecAugment()(features, generator())
-    means = features.mean((1, 2), keepdim=True).expand_as(features)
+    means = features.mean(1, keepdim=True).expand_as(features)
     torch.testing.assert_close(masked, torch.where(masked == features, features, means))
+    augment = Augment(RATE, features=[SpecAugment()])
+    augment.set_fill(torch.arange(40.0))
+    masked = augment.features(features, generator())
+    assert ((masked == features) | (masked == torch.arange(40.0))).all()
+    assert (masked != features).any()
 
 
 def test_masks_wider_than_the_features():

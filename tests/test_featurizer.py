@@ -182,7 +182,6 @@ def test_a_filter_whose_bins_coincide_is_empty():
         ({"dct": 41}, "dct=41"),
         ({"num_filters": 0}, "num_filters=0"),
         ({"sample_rate": 0}, "sample_rate=0"),
-        ({"sample_rate": 8000, "window_size": 2, "hop_size": 2, "num_filters": 1}, "sample_rate=8000"),
     ],
 )
 def test_contradictions_are_named(settings, named):

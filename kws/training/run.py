@@ -185,6 +185,8 @@ def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
     )
     features = data.split_features("training")
     spotter.normalization.measure(torch.from_numpy(features[i : i + 1024]) for i in range(0, len(features), 1024))
+    if data.augment is not None:
+        data.augment.set_fill(spotter.normalization.mean)
     return spotter
 
 

@@ -1,0 +1,35 @@
+# Everything a fresh machine needs: `make train`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,lint]"
+	@touch $@
+
+install: $(VENV)/.installed  ## create .venv and install the package with what it needs
+
+train: install  ## train, test and export with the defaults, offline; ARGS="model=gru3 …" changes them
+	$(BIN)/python train.py $(ARGS)
+
+test: install  ## run the tests; ARGS="-k onnx" chooses some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install  ## check style with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install  ## format with ruff
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## delete corpora, decoded waveforms and build leftovers; outputs/ stays
+	rm -rf cache build *.egg-info .pytest_cache .ruff_cache .hypothesis

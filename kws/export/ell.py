@@ -1,0 +1,246 @@
+"""ELL's own files, written exactly and run by an interpreter that shares no arithmetic with PyTorch."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from kws import files
+from kws.ell import archive, build, interpreter, onnx_form
+from kws.ell import graph as drawing
+from kws.ell.model import Model
+from kws.errors import KwsError
+from kws.export.base import Exported, Exporter, Probe
+from kws.export.onnx import session
+from kws.export.onnx_graph import array
+from kws.export.parity import Parity, ParityError, compare
+from kws.featurizer import INT16_SCALE
+from kws.networks import RecurrentClassifier
+from kws.spotter import Spotter
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def classifier_facts(spotter: Spotter) -> dict[str, Any]:
+    """What `kws.ell.build.classifier` and `kws.ell.onnx_form.classifier_onnx` need to know."""
+    network = spotter.classifier
+    if not isinstance(network, RecurrentClassifier):
+        raise KwsError(
+            f"ELL has no node for a {type(network).__name__}, so it cannot be exported to .ell; use the ONNX files "
+            "(export=onnx), or a GRU or LSTM."
+        )
+    layers = [
+        {"cell": network.cell, **{name: array(getattr(layer, f"{name}_l0")) for name in WEIGHTS}}
+        for layer in network.layers
+    ]
+    settings = spotter.settings
+    return {
+        "layers": layers,
+        "output_weight": array(network.linear.weight),
+        "output_bias": array(network.linear.bias),
+        "labels": spotter.labels,
+        "mean": array(spotter.normalization.mean),
+        "deviation": array(spotter.normalization.deviation),
+        "metadata": {
+            "kws_version": version("kws"),
+            "sample_rate": spotter.sample_rate,
+            "readout": network.readout_name,
+            "featurizer": settings["featurizer"],
+            "decoder": settings["decoder"],
+            "about": settings["about"],
+        },
+    }
+
+
+def vad_facts(spotter: Spotter) -> dict[str, Any]:
+    """The detector's settings as ELL has them."""
+    return {"sample_rate": spotter.sample_rate, **spotter.vad.settings}
+
+
+def models(spotter: Spotter) -> dict[str, Model]:
+    """Every ELL model of a spotter, by file name; those with a detector only where the spotter has one."""
+    facts = classifier_facts(spotter)
+    result = {
+        "featurizer.ell": build.featurizer(spotter.featurizer.settings),
+        "classifier.ell": build.classifier(**facts),
+    }
+    if spotter.vad is not None:
+        settings = vad_facts(spotter)
+        result["classifier_vad.ell"] = build.classifier(**facts, vad=settings)
+        result["vad.ell"] = build.vad(settings, spotter.featurizer.num_features)
+    return result
+
+
+class EllExport(Exporter):
+    """Writes ELL's models and runs them on real clips, clip by clip and as one stream with resets.
+
+    ``featurizer.ell``, ``classifier.ell``, ``classifier_vad.ell``, ``vad.ell``, ``categories.txt``, and
+    ``classifier_ell.onnx``, the form that ELL's own importer takes.
+
+    Args:
+        tolerance: largest difference of a probability that passes.
+        feature_tolerance: largest difference of a feature, relative to the largest feature where that is above 1.
+        clips: how many of the probe's clips are compared; the interpreter takes one frame at a time.
+    """
+
+    def __init__(self, tolerance: float = 1e-5, feature_tolerance: float = 1e-5, clips: int = 200):
+        super().__init__()
+        self.tolerance = tolerance
+        self.feature_tolerance = feature_tolerance
+        self.clips = clips
+
+    @torch.no_grad()
+    def export(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
+        directory = Path(directory)
+        chosen = np.unique(np.linspace(0, len(probe.features) - 1, min(self.clips, len(probe.features))).astype(int))
+        waveforms, features = probe.waveforms[chosen], np.ascontiguousarray(probe.features[chosen])
+        checks = {
+            "featurizer.ell": lambda model: self.check_featurizer(spotter, model, waveforms),
+            "classifier.ell": lambda model: self.check_clips(spotter, model, features),
+            "classifier_vad.ell": lambda model: self.check_stream(spotter, model, features),
+            "vad.ell": lambda model: self.check_vad(spotter, model, features),
+        }
+        results = []
+        for name, model in models(spotter).items():
+            path = directory / name
+            with files.atomic(path) as temporary:
+                archive.write(model, temporary)
+                parity = checks[name](archive.read(temporary))
+            results.append(Exported(name.replace(".ell", "_ell"), path, parity))
+        if spotter.vad is None:
+            for name in ("classifier_vad.ell", "vad.ell"):
+                (directory / name).unlink(missing_ok=True)  # of an earlier export with a detector
+        path = directory / "classifier_ell.onnx"
+        with files.atomic(path) as temporary:
+            onnx.save(onnx_form.classifier_onnx(**classifier_facts(spotter)), temporary)
+            results.append(Exported("ell_onnx", path, self.check_onnx_form(spotter, temporary, features)))
+        files.write_text(directory / "categories.txt", "".join(f"{label}\n" for label in spotter.labels))
+        return [*results, Exported("categories", directory / "categories.txt")]
+
+    def check_featurizer(self, spotter: Spotter, model: Model, waveforms: np.ndarray) -> Parity:
+        """All clips as one stream of samples."""
+        hop = spotter.featurizer.hop_size
+        samples = waveforms.reshape(-1)
+        samples = samples[: len(samples) // hop * hop].astype(np.float32)
+        expected = spotter.featurizer(torch.from_numpy(samples / INT16_SCALE)[None])[0].numpy()
+        # A device that does not scale hands over what we would scale up first.
+        given = samples if spotter.featurizer.scale == INT16_SCALE else samples / np.float32(INT16_SCALE)
+        computed = interpreter.run(model, given.reshape(-1, hop))
+        allowed = self.feature_tolerance * max(1.0, float(np.abs(expected).max(initial=0)))
+        difference = float(np.abs(expected - computed).max(initial=0))
+        if not difference <= allowed:
+            raise ParityError(f"featurizer.ell differs from PyTorch by {difference:.3g}; {allowed:.3g} is allowed.")
+        return Parity(difference, 1.0, len(waveforms), allowed)
+
+    def check_clips(self, spotter: Spotter, model: Model, features: np.ndarray) -> Parity:
+        """Every clip from a reset state; all frames' probabilities."""
+        expected = spotter.classifier(spotter.normalization(torch.from_numpy(features))).exp().numpy()
+        computed = np.empty_like(expected)
+        machine = interpreter.Interpreter(model)
+        for clip, frames in enumerate(features):
+            machine.reset()
+            computed[clip] = machine.run(frames)
+            if not np.abs(computed[clip] - expected[clip]).max() <= self.tolerance:
+                raise self.mismatch("classifier.ell", spotter, model, frames, resets=False)
+        largest = float(np.abs(expected - computed).max(initial=0))
+        # The label of a clip, by the same readout.
+        readout = spotter.classifier.readout
+        log = [readout(torch.from_numpy(x).clamp(min=1e-30).log()).numpy() for x in (expected, computed)]
+        agreement = float((log[0].argmax(-1) == log[1].argmax(-1)).mean())
+        frames = compare("classifier.ell", _frames(expected), _frames(computed), self.tolerance)
+        return Parity(largest, min(agreement, frames.label_agreement), len(features), self.tolerance)
+
+    def check_stream(self, spotter: Spotter, model: Model, features: np.ndarray) -> Parity:
+        """All clips as one stream, the state reset by the detector."""
+        stream = _frames(features)
+        state = spotter.initial_state()
+        frames, _, _ = spotter.stream_features(torch.from_numpy(stream)[None], state.vad, state.classifier)
+        expected = frames.log_probabilities[0].exp().numpy()
+        computed = interpreter.run(model, stream)
+        if not np.abs(computed - expected).max() <= self.tolerance:
+            raise self.mismatch("classifier_vad.ell", spotter, model, stream, resets=True)
+        return compare("classifier_vad.ell", expected, computed, self.tolerance)
+
+    def check_vad(self, spotter: Spotter, model: Model, features: np.ndarray) -> Parity:
+        """The signal on every frame of the same stream."""
+        stream = _frames(features)
+        expected = spotter.vad(torch.from_numpy(stream)[None])[0].numpy()
+        computed = interpreter.run(model, stream).ravel()
+        wrong = np.flatnonzero(expected != computed)
+        if len(wrong):
+            raise ParityError(f"vad.ell hears voice otherwise than PyTorch in frame {wrong[0]} of the stream.")
+        return Parity(0.0, 1.0, len(features), 0.0)
+
+    def check_onnx_form(self, spotter: Spotter, path: Path, features: np.ndarray) -> Parity:
+        """The first frame of every clip: this form has no state of its own."""
+        model = session(path)
+        name = model.get_inputs()[0].name
+        computed = np.concatenate([model.run(None, {name: clip[:1, None]})[0].reshape(1, -1) for clip in features])
+        expected = spotter.classifier(spotter.normalization(torch.from_numpy(features[:, :1])))[:, 0].numpy()
+        return compare("classifier_ell.onnx", expected, computed, 10 * self.tolerance)
+
+    def mismatch(self, name: str, spotter: Spotter, model: Model, frames: np.ndarray, resets: bool) -> ParityError:
+        """Which node of the file is the first to compute something else."""
+        computed = interpreter.Interpreter(model).trace(frames)
+        for node, expected in node_outputs(spotter, frames, resets).items():
+            given = computed[model.named(node).id]
+            difference = np.abs(given - expected).max(axis=1)
+            wrong = np.flatnonzero(~(difference <= self.tolerance * np.maximum(1, np.abs(expected).max(axis=1))))
+            if len(wrong):
+                return ParityError(
+                    f"{name} differs from PyTorch from node {node!r} on, first in frame {wrong[0]} by "
+                    f"{difference[wrong[0]]:.3g}; {self.tolerance:.3g} is allowed. The file has not been kept."
+                )
+        return ParityError(f"{name} differs from PyTorch in its probabilities. The file has not been kept.")
+
+
+def _frames(array_of_clips: np.ndarray) -> np.ndarray:
+    """(N, T, X) to (N · T, X)."""
+    return np.ascontiguousarray(array_of_clips.reshape(-1, array_of_clips.shape[-1]))
+
+
+@torch.no_grad()
+def node_outputs(spotter: Spotter, frames: np.ndarray, resets: bool) -> dict[str, np.ndarray]:
+    """What PyTorch computes where the ELL model has the nodes of these names: (T, width) each, in their order."""
+    network = spotter.classifier
+    heard: dict[str, list[np.ndarray]] = {}
+
+    def listen(name):
+        def hook(module, inputs, output):
+            output = output[0] if isinstance(output, tuple) else output
+            heard.setdefault(name, []).append(output[0].numpy())
+
+        return hook
+
+    handles = [
+        layer.register_forward_hook(listen(f"{network.cell} {i}")) for i, layer in enumerate(network.layers, start=1)
+    ]
+    try:
+        features = torch.from_numpy(np.ascontiguousarray(frames))[None]
+        state = spotter.initial_state()
+        result, _, _ = spotter.stream_features(features, state.vad if resets else None, state.classifier)
+    finally:
+        for handle in handles:
+            handle.remove()
+    outputs = {} if result.signal is None else {"voice activity": result.signal[0].numpy()[:, None]}
+    outputs["divide deviation"] = spotter.normalization(features)[0].numpy()
+    outputs |= {name: np.concatenate(pieces) for name, pieces in heard.items()}
+    outputs["softmax"] = result.log_probabilities[0].exp().numpy()
+    return outputs
+
+
+class GraphExport(Exporter):
+    """Draws the ELL models: ``<model>.dot`` and ``<model>.svg``, with the detector and its reset wires."""
+
+    def export(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
+        results = []
+        for name, model in models(spotter).items():
+            for suffix in (".dot", ".svg"):
+                path = Path(directory) / Path(name).with_suffix(suffix).name
+                with files.atomic(path) as temporary:
+                    drawing.write(model, temporary)
+                results.append(Exported(f"{Path(name).stem}_{suffix[1:]}", path))
+        return results
