@@ -1,9 +1,10 @@
 """Networks from normalised features to log-probabilities."""
 
+from kws.networks.fastgrnn import FastGRNNClassifier
 from kws.networks.normalization import Normalization
 from kws.networks.recurrent import RecurrentClassifier
 
-__all__ = ["NETWORKS", "Normalization", "RecurrentClassifier"]
+__all__ = ["NETWORKS", "FastGRNNClassifier", "Normalization", "RecurrentClassifier"]
 
-NETWORKS = {network.__name__: network for network in (RecurrentClassifier,)}
+NETWORKS = {network.__name__: network for network in (RecurrentClassifier, FastGRNNClassifier)}
 """Classifiers by the name under which a spotter file stores them."""
