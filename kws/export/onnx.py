@@ -11,7 +11,8 @@ import torch
 from kws import files
 from kws.evaluation.clips import log_probabilities
 from kws.export.base import Exported, Exporter, Probe
-from kws.export.onnx_graph import Graph, normalize, recurrent_classifier, state_names
+from kws.export.onnx_graph import Graph, normalize
+from kws.export.onnx_networks import clip_classifier, frame_classifier, state_names
 from kws.export.parity import compare
 from kws.spotter import Spotter
 
@@ -40,7 +41,7 @@ def clip_model(spotter: Spotter) -> onnx.ModelProto:
     graph = Graph("clip")
     features = graph.input("features", ["batch", "frames", spotter.featurizer.num_features])
     frames = graph.node("Transpose", normalize(graph, features, spotter.normalization), perm=[1, 0, 2])
-    outputs, _ = recurrent_classifier(graph, frames, classifier)  # (T, B, C)
+    outputs = clip_classifier(graph, frames, classifier)  # (T, B, C)
     if classifier.readout_name == "last":
         result = graph.node("Gather", outputs, graph.constant("last", np.array(-1, dtype=np.int64)), axis=0)
     else:
@@ -56,10 +57,9 @@ def step_model(spotter: Spotter) -> onnx.ModelProto:
     features = graph.input("features", ["batch", spotter.featurizer.num_features])
     names = state_names(classifier)
     state = [graph.input(name, ["batch", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
-    time_axis = graph.constant("time_axis", np.array([0], dtype=np.int64))
-    frames = graph.node("Unsqueeze", normalize(graph, features, spotter.normalization), time_axis)
-    outputs, after = recurrent_classifier(graph, frames, classifier, state)
-    graph.output(graph.node("Squeeze", outputs, time_axis), "log_probabilities", ["batch", len(spotter.labels)])
+    frame = normalize(graph, features, spotter.normalization)
+    outputs, after = frame_classifier(graph, frame, classifier, state)
+    graph.output(outputs, "log_probabilities", ["batch", len(spotter.labels)])
     for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
         graph.output(value, f"next_{name}", ["batch", size])
     return graph.model(metadata(spotter, "step"))

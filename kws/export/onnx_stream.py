@@ -20,7 +20,8 @@ from kws import files
 from kws.evaluation.runtimes import Outputs
 from kws.export.base import Exported, Exporter, Probe
 from kws.export.onnx import metadata, session
-from kws.export.onnx_graph import Graph, array, normalize, recurrent_classifier, state_names
+from kws.export.onnx_graph import Graph, array, normalize
+from kws.export.onnx_networks import frame_classifier, state_names
 from kws.export.parity import Parity, ParityError
 from kws.featurizer import PRE_EMPHASIS, Featurizer
 from kws.spotter import Spotter
@@ -48,10 +49,9 @@ def stream_model(spotter: Spotter) -> onnx.ModelProto:
         falls = graph.voice_activity(features, vad)
     names = state_names(classifier)
     before = [graph.input(name, ["streams", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
-    time_axis = graph.constant("time_axis", np.array([0], dtype=np.int64))
-    frames = graph.node("Unsqueeze", normalize(graph, features, spotter.normalization), time_axis)
-    scores, after = recurrent_classifier(graph, frames, classifier, before)
-    graph.output(graph.node("Squeeze", scores, time_axis), "log_probabilities", ["streams", len(spotter.labels)])
+    frame = normalize(graph, features, spotter.normalization)
+    scores, after = frame_classifier(graph, frame, classifier, before)
+    graph.output(scores, "log_probabilities", ["streams", len(spotter.labels)])
     zero = graph.constant("zero", np.array(0, dtype=np.float32))
     for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
         value = value if falls is None else graph.node("Where", falls, zero, value)

@@ -1,0 +1,89 @@
+"""FastGRNN as ONNX: the numbers of PyTorch in all three files, whatever the form, any number of clips and frames."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from kws.errors import KwsError
+from kws.export.base import Probe
+from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_model
+from kws.export.onnx_stream import OnnxStreamExport, StreamModel
+from kws.featurizer import Featurizer
+from kws.networks import FastGRNNClassifier
+from kws.spotter import Spotter
+from kws.vad import VoiceActivityDetector
+
+FORMS = [
+    {"num_layers": 1},
+    {"num_layers": 3, "last_hidden_size": "classes", "readout": "mean"},
+    {"input_rank": 5, "hidden_rank": 4, "gate_nonlinearity": "hard_sigmoid"},
+    {"hidden_rank": 4, "update_nonlinearity": "hard_tanh"},
+]
+
+
+def make(seed=1, **form):
+    torch.manual_seed(seed)
+    front = Featurizer()
+    network = FastGRNNClassifier(40, 4, hidden_size=16, **form)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    detector = VoiceActivityDetector(40, front.hop_seconds)
+    spotter = Spotter(front, network, ["yes", "no", "up", "down"], vad=detector).eval()
+    envelope = (torch.arange(30 * 8000).reshape(30, 8000) % 7000 > 3000) * 0.4 + 0.0005
+    samples = torch.randn(30, 8000, generator=torch.Generator().manual_seed(2)) * envelope
+    features = front(samples)
+    spotter.normalization.measure([features])
+    return spotter, Probe((samples.clamp(-1, 1) * 32767).short().numpy(), features.numpy())
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@torch.no_grad()
+def test_every_file_equals_pytorch(tmp_path, form):
+    spotter, probe = make(**form)
+    exported = OnnxExport(tolerance=1e-5).export(spotter, probe, tmp_path)
+    exported += OnnxStreamExport(tolerance=1e-4).export(spotter, probe, tmp_path)
+    assert [e.path.name for e in exported] == ["clip.onnx", "step.onnx", "stream.onnx"]
+    assert all(e.parity.label_agreement == 1 for e in exported)
+    features = torch.from_numpy(probe.features)
+    # Other numbers of clips and frames than any the graph was made with.
+    few = run_clips(tmp_path / "clip.onnx", probe.features[:1, :7])
+    np.testing.assert_allclose(few, spotter.classify(features[:1, :7]).numpy(), atol=1e-5)
+    frames = run_steps(tmp_path / "step.onnx", probe.features)
+    every = spotter.classifier(spotter.normalization(features)).numpy()
+    np.testing.assert_allclose(frames, every, atol=1e-5)
+    model = StreamModel(tmp_path / "stream.onnx")
+    hops = probe.waveforms[:, : 31 * 256].reshape(1, -1) / np.float32(32768)
+    outputs, _ = model.hear(hops, model.start())
+    assert (np.diff(outputs.signal) < 0).sum() >= 5  # the stream of the check has resets
+
+
+def test_the_clip_runs_over_time_inside_the_graph():
+    model = clip_model(make(num_layers=2)[0])
+    assert [node.op_type for node in model.graph.node].count("Scan") == 2
+    assert not any(node.domain for node in model.graph.node)
+    step = step_model(make(num_layers=2)[0])
+    assert "Scan" not in {node.op_type for node in step.graph.node}
+    for built in (model, step):
+        onnxruntime.InferenceSession(built.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def test_same_weights_same_bytes():
+    first, second = (clip_model(make()[0]).SerializeToString() for _ in range(2))
+    assert first == second
+
+
+def test_a_network_without_onnx_form_is_named():
+    spotter, _ = make()
+    classifier = torch.nn.Identity()
+    classifier.readout_name, classifier.state_sizes, classifier.settings = "last", [], {}
+    spotter.classifier = classifier
+    for build in (clip_model, step_model):
+        with pytest.raises(KwsError, match="no ONNX form of the network Identity"):
+            build(spotter)
+
+
+def test_operators_are_of_the_opset():
+    onnx.checker.check_model(clip_model(make(**FORMS[2])[0]), full_check=True)
