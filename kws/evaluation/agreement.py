@@ -28,13 +28,9 @@ def find_runtime(name: str, spotter: Spotter, exports: Path) -> Runtime | None:
         path = exports / FILE_NAME
         runtime = StreamModel(path) if path.is_file() else None
     else:
-        found = {kind: sorted(exports.rglob(f"*{kind}*.ell")) for kind in ("featurizer", "classifier")}
-        scale = spotter.featurizer.scale
-        runtime = (
-            EllRuntime(found["featurizer"][0], found["classifier"][0], spotter.sample_rate, scale)
-            if all(found.values())
-            else None
-        )
+        pair = [exports / "featurizer.ell", exports / ("classifier_vad.ell" if spotter.vad else "classifier.ell")]
+        whole = all(path.is_file() for path in pair)
+        runtime = EllRuntime(*pair, spotter.sample_rate, spotter.featurizer.scale) if whole else None
     if runtime is not None and tuple(runtime.labels) != spotter.labels:
         raise KwsError(f"the {name} files in {str(exports)!r} hear other words than the spotter; export it again.")
     return runtime
