@@ -9,6 +9,7 @@ starts with zeros in every input but ``samples``.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,15 @@ from kws.evaluation.runtimes import Outputs
 from kws.export.base import Exported, Exporter, Probe
 from kws.export.onnx import metadata, session
 from kws.export.onnx_graph import Graph, array, normalize
-from kws.export.onnx_networks import frame_classifier, state_names
+from kws.export.onnx_networks import frame_classifier, recurrent_weights, state_names
 from kws.export.parity import Parity, ParityError
 from kws.featurizer import PRE_EMPHASIS, Featurizer
+from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
 from kws.vad import INITIAL_NOISE_FLOOR, VoiceActivityDetector
 
 FILE_NAME = "stream.onnx"
-VAD_STATE = 3  # columns of ``vad``: noise floor, signal, frames heard
+VAD_STATE = 4  # columns of ``vad``: noise floor, signal, frames heard, time of the last one in seconds
 TIE = 1e-4  # relative distance from a threshold at which rounding may decide
 
 
@@ -36,7 +38,7 @@ def stream_model(spotter: Spotter) -> onnx.ModelProto:
     """The graph for any number of streams.
 
     Inputs: ``samples`` (streams, hop) in [-1, 1]; ``buffer`` (streams, window - hop) where windows overlap;
-    ``previous`` (streams, 1) with pre-emphasis; ``vad`` (streams, 3) with a detector; ``state_i`` (streams, H).
+    ``previous`` (streams, 1) with pre-emphasis; ``vad`` (streams, 4) with a detector; ``state_i`` (streams, H).
     Outputs: ``log_probabilities`` (streams, C), ``voice`` (streams,) int64 with a detector, and ``next_…`` for every
     input of state.
     """
@@ -44,17 +46,14 @@ def stream_model(spotter: Spotter) -> onnx.ModelProto:
     graph = _Builder("stream")
     samples = graph.clean(graph.input("samples", ["streams", featurizer.hop_size]))
     features = graph.features(samples, featurizer)
-    falls = None
-    if vad is not None:
-        falls = graph.voice_activity(features, vad)
+    keep = None if vad is None else graph.voice_activity(features, vad)
     names = state_names(classifier)
     before = [graph.input(name, ["streams", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
-    frame = normalize(graph, features, spotter.normalization)
-    scores, after = frame_classifier(graph, frame, classifier, before)
+    layers = recurrent_frame if isinstance(classifier, RecurrentClassifier) else frame_classifier
+    scores, after = layers(graph, normalize(graph, features, spotter.normalization), classifier, before)
     graph.output(scores, "log_probabilities", ["streams", len(spotter.labels)])
-    zero = graph.constant("zero", np.array(0, dtype=np.float32))
     for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
-        value = value if falls is None else graph.node("Where", falls, zero, value)
+        value = value if keep is None else graph.node("Mul", keep, value)
         graph.output(value, f"next_{name}", ["streams", size])
     return graph.model({**metadata(spotter, "stream"), "initial_state": "zeros"})
 
@@ -121,50 +120,72 @@ class _Builder(Graph):
         return self.node("Sub", samples, self.node("Mul", delayed, factor))
 
     def voice_activity(self, features: str, vad: VoiceActivityDetector) -> str:
-        """Follow the detector; the value (streams, 1) that is true where its signal falls."""
+        """Follow the detector; the value (streams, 1) that is 0 where its signal falls, and 1 elsewhere."""
         s = vad.settings
 
         def number(name: str, value: float) -> str:
             return self.constant(f"vad.{name}", np.array(value, np.float32))
 
         state = self.input("vad", ["streams", VAD_STATE])
-        floor, signal, count = self.node("Split", state, outputs=3, axis=1)  # (streams, 1) each
-        signal = self.node("Greater", signal, number("half", 0.5))
-        zero, one = number("zero", 0), number("one", 1)
-        first = self.node("Equal", count, zero)
-        floor = self.node("Where", first, number("initial", INITIAL_NOISE_FLOOR), floor)
-        duration = number("frame_duration", s["frame_duration"])
-        before = self.node("Max", self.node("Sub", count, one), zero)
-        elapsed = self.node("Sub", self.node("Mul", count, duration), self.node("Mul", before, duration))
+        floor, signal, frames, earlier = self.node("Split", state, outputs=VAD_STATE, axis=1)  # (streams, 1) each
+        half = number("half", 0.5)
+        signal = self.node("Greater", signal, half)
+        floor = self.node("Where", self.node("Greater", frames, half), floor, number("initial", INITIAL_NOISE_FLOOR))
+        # ELL's clock, in float32 like everything here: see VadState.
+        now = self.node("Mul", frames, number("frame_duration", s["frame_duration"]))
+        elapsed = self.node("Sub", now, earlier)
 
-        weights = self.constant("vad.weights", array(vad.weights)[:, None])
-        level = self.node("Div", self.node("MatMul", features, weights), number("size", vad.weights.numel()))
-        step = self.node("Sub", level, floor)
+        weights = array(vad.weights)[:, None] / np.float32(vad.weights.numel())
+        level = self.node("MatMul", features, self.constant("vad.weights", weights))
         large = self.node("Greater", level, self.node("Mul", floor, number("large_input", s["large_input"])))
-        gain = self.node("Where", large, number("gain_att", s["gain_att"]), one)
-        rate = self.node("Div", self.node("Mul", gain, elapsed), number("tau_up", s["tau_up"]))
-        rising = self.node("Min", self.node("Add", floor, self.node("Mul", rate, step)), level)
-        rate = self.node("Div", elapsed, number("tau_down", s["tau_down"]))
-        falling = self.node("Max", self.node("Add", floor, self.node("Mul", rate, step)), level)
-        floor = self.node("Where", self.node("Less", level, floor), falling, rising)
+        slow, usual = number("slow", s["gain_att"] / s["tau_up"]), number("usual", 1 / s["tau_up"])
+        rate = self.node("Where", large, slow, usual)
+        rate = self.node("Where", self.node("Less", level, floor), number("falling", 1 / s["tau_down"]), rate)
+        # A floor that would overtake the level stops there: at most the whole distance.
+        rate = self.node("Min", self.node("Mul", rate, elapsed), number("whole", 1.0))
+        floor = self.node("Add", floor, self.node("Mul", rate, self.node("Sub", level, floor)))
 
-        above = self.node("Greater", level, self.node("Mul", floor, number("threshold_up", s["threshold_up"])))
-        loud = self.node("Greater", level, number("level_threshold", s["level_threshold"]))
+        above = self.node("Mul", floor, number("threshold_up", s["threshold_up"]))
+        above = self.node("Max", above, number("level_threshold", s["level_threshold"]))
+        begins = self.node("Greater", level, above)
         ends = self.node("Less", level, self.node("Mul", floor, number("threshold_down", s["threshold_down"])))
-        voice = self.node("Or", signal, self.node("And", above, loud))
-        voice = self.node("And", voice, self.node("Not", ends))
-        falls = self.node("And", signal, self.node("Not", voice))
-        count = self.node("Add", count, one)
-        after = self.node("Concat", floor, self.node("Cast", voice, to=TensorProto.FLOAT), count, axis=1)
-        self.output(after, "next_vad", ["streams", VAD_STATE])
+        voice = self.node("And", self.node("Or", signal, begins), self.node("Not", ends))
+        keep = self.node("Cast", self.node("Not", self.node("And", signal, ends)), to=TensorProto.FLOAT)
+        voiced = self.node("Cast", voice, to=TensorProto.FLOAT)
+        frames = self.node("Add", frames, number("one", 1.0))
+        self.output(self.node("Concat", floor, voiced, frames, now, axis=1), "next_vad", ["streams", VAD_STATE])
         axis = self.constant("vad.axis", np.array([1], np.int64))
-        self.output(
-            self.node("Squeeze", self.node("Cast", voice, to=TensorProto.INT64), axis),
-            "voice",
-            ["streams"],
-            TensorProto.INT64,
+        voice = self.node("Squeeze", self.node("Cast", voice, to=TensorProto.INT64), axis)
+        self.output(voice, "voice", ["streams"], TensorProto.INT64)
+        return keep
+
+
+def recurrent_frame(
+    graph: Graph, frame: str, classifier: RecurrentClassifier, state: Sequence[str]
+) -> tuple[str, list[str]]:
+    """What `frame_classifier` does for GRU and LSTM layers, with a third fewer nodes, which a hop's time hangs on.
+
+    For one frame the output is the state, and its (directions, streams, H) can be the next layer's (time, streams, H).
+    """
+    lstm = classifier.cell == "lstm"
+    per_layer = 2 if lstm else 1
+    axis = graph.constant("first_axis", np.array([0], np.int64))
+    frame, after = graph.node("Unsqueeze", frame, axis), []
+    for i, layer in enumerate(classifier.layers):
+        weights = [
+            graph.constant(f"layer{i + 1}.{name}", weight)
+            for name, weight in zip("WRB", recurrent_weights(layer, classifier.cell), strict=True)
+        ]
+        before = [graph.node("Unsqueeze", s, axis) for s in state[per_layer * i : per_layer * (i + 1)]]
+        # PyTorch's GRU applies the reset gate to W h + b, which ONNX calls linear_before_reset.
+        attributes = {"hidden_size": layer.hidden_size} | ({} if lstm else {"linear_before_reset": 1})
+        _, frame, *memory = graph.node(
+            classifier.cell.upper(), frame, *weights, "", *before, outputs=1 + len(before), **attributes
         )
-        return falls
+        after += [graph.node("Squeeze", end, axis) for end in (frame, *memory)]
+    weight = graph.constant("linear.weight", array(classifier.linear.weight).T)
+    bias = graph.constant("linear.bias", array(classifier.linear.bias))
+    return graph.node("LogSoftmax", graph.node("Gemm", after[-per_layer], weight, bias), axis=-1), after
 
 
 def dft_matrices(featurizer: Featurizer) -> tuple[np.ndarray, np.ndarray]:
@@ -281,7 +302,9 @@ def _state_of(spotter: Spotter, model: StreamModel, state) -> dict[str, np.ndarr
     """PyTorch's state in the file's form."""
     parts = {"buffer": state.featurizer.buffer, "previous": state.featurizer.previous}
     if state.vad is not None:
-        parts["vad"] = torch.stack([state.vad.noise_floor, state.vad.signal.float(), state.vad.frames.float()], dim=1)
+        vad, frames = state.vad, state.vad.frames.float()
+        time = (frames - 1).clamp(min=0) * np.float32(spotter.vad.settings["frame_duration"]).item()
+        parts["vad"] = torch.stack([vad.noise_floor, vad.signal.float(), frames, time], dim=1)
     parts |= dict(zip(state_names(spotter.classifier), state.classifier, strict=True))
     return {name: parts[name].numpy().astype(np.float32) for name in model.state_sizes}
 
