@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from kws.ell import fastgrnn
 from kws.ell.build import check_layer
 from kws.errors import KwsError
 
@@ -35,20 +36,22 @@ def classifier_onnx(
 ) -> onnx.ModelProto:
     """The same facts as `kws.ell.build.classifier` takes, as an ONNX model for ELL's importer.
 
+    A layer may also be a ``fastgrnn``, see `kws.ell.fastgrnn`; onnxruntime has no such operator.
+
     One call computes one frame from the zero state, (1, 1, F) to (1, C) log-probabilities. ELL makes a softmax of the
     log-softmax and keeps the state itself.
     """
-    checked = [check_layer(index, layer) for index, layer in enumerate(layers)]
+    checked = [_check(index, layer) for index, layer in enumerate(layers)]
     if not checked:
         raise KwsError("A classifier needs at least one recurrent layer.")
-    features, classes = checked[0]["weight_ih"].shape[1], len(output_weight)
+    features, classes = _input_size(checked[0]), len(output_weight)
     graph = _Graph()
     x = "input"
     if mean is not None and deviation is not None:
         x = graph.node("Sub", [x, graph.constant("mean", np.reshape(mean, (1, 1, features)))], ["centred"])
         x = graph.node("Div", [x, graph.constant("deviation", np.reshape(deviation, (1, 1, features)))], ["normal"])
     for index, layer in enumerate(checked, start=1):
-        x = _recurrent(graph, x, index, layer)
+        x = _fastgrnn(graph, x, index, layer) if layer["cell"] == "fastgrnn" else _recurrent(graph, x, index, layer)
     x = graph.node("Slice", [x], ["last_frame"], axes=[0], starts=[-1], ends=[np.iinfo(np.int64).max])
     x = graph.node("Squeeze", [x], ["last"], axes=[0])
     weight, bias = graph.initializer("weight", output_weight), graph.initializer("bias", output_bias)
@@ -73,7 +76,7 @@ def classifier_onnx(
     # As in the project's other ONNX files: what is no text is JSON.
     texts = {key: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for key, v in facts.items()}
     helper.set_model_props(model, texts)
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(_checkable(model))
     return model
 
 
@@ -95,6 +98,27 @@ class _Graph:
 
     def constant(self, name: str, values: np.ndarray) -> str:
         return self.node("Constant", [], [name], value=_tensor(name, values))
+
+
+def _check(index: int, layer: Mapping[str, Any]) -> dict[str, Any]:
+    return (fastgrnn.check_layer if layer.get("cell") == "fastgrnn" else check_layer)(index, layer)
+
+
+def _input_size(layer: Mapping[str, Any]) -> int:
+    return (layer["input_weights"][0] if layer["cell"] == "fastgrnn" else layer["weight_ih"]).shape[1]
+
+
+def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with ELL's own operator in a domain of its own, where the checker lets it pass and checks the rest."""
+    if all(node.op_type != fastgrnn.OPERATOR for node in model.graph.node):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.opset_import.append(helper.make_opsetid("ell", 1))
+    for node in copy.graph.node:
+        if node.op_type == fastgrnn.OPERATOR:
+            node.domain = "ell"
+    return copy
 
 
 def _tensor(name: str, values: np.ndarray) -> onnx.TensorProto:
@@ -119,4 +143,11 @@ def _recurrent(graph: _Graph, x: str, index: int, layer: Mapping[str, Any]) -> s
     outputs = [f"Y{index}", *(f"Y_{state}{index}" for state in STATES[cell])]
     attributes = {"linear_before_reset": 1} if cell == "gru" else {}
     y = graph.node(cell.upper(), inputs, outputs, f"{cell.upper()}_{index}", hidden_size=hidden, **attributes)
+    return graph.node("Squeeze", [y], [f"S{index}"], axes=[1])
+
+
+def _fastgrnn(graph: _Graph, x: str, index: int, layer: Mapping[str, Any]) -> str:
+    names = [graph.initializer(f"{name}_{index}", values) for name, values in fastgrnn.weights(layer).items()]
+    # Without a name, so that the importer, which sees one output, finds the node by it.
+    y = graph.node(fastgrnn.OPERATOR, [x, *names], [f"Y{index}"], **fastgrnn.attributes(layer))
     return graph.node("Squeeze", [y], [f"S{index}"], axes=[1])

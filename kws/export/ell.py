@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from onnx.reference import ReferenceEvaluator
 
 from kws import files
-from kws.ell import archive, build, interpreter, onnx_form
+from kws.ell import archive, build, fastgrnn, interpreter, onnx_form
 from kws.ell import graph as drawing
 from kws.ell.model import Model
 from kws.errors import KwsError
@@ -18,27 +19,22 @@ from kws.export.onnx import session
 from kws.export.onnx_graph import array
 from kws.export.parity import Parity, ParityError, compare
 from kws.featurizer import INT16_SCALE
-from kws.networks import RecurrentClassifier
+from kws.networks import FastGRNNClassifier, RecurrentClassifier
 from kws.spotter import Spotter
 
+NO_FASTGRNN = (
+    "FastGRNN: classifier.ell is not available, because its form in ELL has not been established by running ELL; "
+    "classifier_ell.onnx is what ELL's own importer reads."
+)
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def classifier_facts(spotter: Spotter) -> dict[str, Any]:
     """What `kws.ell.build.classifier` and `kws.ell.onnx_form.classifier_onnx` need to know."""
     network = spotter.classifier
-    if not isinstance(network, RecurrentClassifier):
-        raise KwsError(
-            f"ELL has no node for a {type(network).__name__}, so it cannot be exported to .ell; use the ONNX files "
-            "(export=onnx), or a GRU or LSTM."
-        )
-    layers = [
-        {"cell": network.cell, **{name: array(getattr(layer, f"{name}_l0")) for name in WEIGHTS}}
-        for layer in network.layers
-    ]
     settings = spotter.settings
     return {
-        "layers": layers,
+        "layers": layer_facts(network),
         "output_weight": array(network.linear.weight),
         "output_bias": array(network.linear.bias),
         "labels": spotter.labels,
@@ -55,21 +51,49 @@ def classifier_facts(spotter: Spotter) -> dict[str, Any]:
     }
 
 
+def layer_facts(network) -> list[dict[str, Any]]:
+    """The recurrent layers as `kws.ell` takes them."""
+    if isinstance(network, RecurrentClassifier):
+        return [
+            {"cell": network.cell, **{name: array(getattr(layer, f"{name}_l0")) for name in WEIGHTS}}
+            for layer in network.layers
+        ]
+    if isinstance(network, FastGRNNClassifier):
+        return [
+            {
+                "cell": "fastgrnn",
+                "input_weights": [array(weight) for weight in layer.input_weights],
+                "hidden_weights": [array(weight) for weight in layer.hidden_weights],
+                **{name: array(getattr(layer, name)) for name in ("gate_bias", "update_bias", "zeta", "nu")},
+                "gate": layer.gate,
+                "update": layer.update,
+            }
+            for layer in network.layers
+        ]
+    raise KwsError(
+        f"ELL has no node for a {type(network).__name__}, so it cannot be exported to .ell; use the ONNX files "
+        "(export=onnx), or a GRU or LSTM."
+    )
+
+
 def vad_facts(spotter: Spotter) -> dict[str, Any]:
     """The detector's settings as ELL has them."""
     return {"sample_rate": spotter.sample_rate, **spotter.vad.settings}
 
 
 def models(spotter: Spotter) -> dict[str, Model]:
-    """Every ELL model of a spotter, by file name; those with a detector only where the spotter has one."""
+    """Every ELL model of a spotter, by file name.
+
+    Those with a detector only where the spotter has one, the classifiers only for GRU and LSTM.
+    """
     facts = classifier_facts(spotter)
-    result = {
-        "featurizer.ell": build.featurizer(spotter.featurizer.settings),
-        "classifier.ell": build.classifier(**facts),
-    }
-    if spotter.vad is not None:
-        settings = vad_facts(spotter)
-        result["classifier_vad.ell"] = build.classifier(**facts, vad=settings)
+    settings = None if spotter.vad is None else vad_facts(spotter)
+    result = {"featurizer.ell": build.featurizer(spotter.featurizer.settings)}
+    if isinstance(spotter.classifier, RecurrentClassifier):
+        result["classifier.ell"] = build.classifier(**facts)
+        if settings is not None:
+            result["classifier_vad.ell"] = build.classifier(**facts, vad=settings)
+    if settings is not None:
         result["vad.ell"] = build.vad(settings, spotter.featurizer.num_features)
     return result
 
@@ -78,7 +102,8 @@ class EllExport(Exporter):
     """Writes ELL's models and runs them on real clips, clip by clip and as one stream with resets.
 
     ``featurizer.ell``, ``classifier.ell``, ``classifier_vad.ell``, ``vad.ell``, ``categories.txt``, and
-    ``classifier_ell.onnx``, the form that ELL's own importer takes.
+    ``classifier_ell.onnx``, the form that ELL's own importer takes. Of a FastGRNN there are all but the classifiers
+    in .ell, and a sentence says so.
 
     Args:
         tolerance: largest difference of a probability that passes.
@@ -104,15 +129,17 @@ class EllExport(Exporter):
             "vad.ell": lambda model: self.check_vad(spotter, model, features),
         }
         results = []
-        for name, model in models(spotter).items():
+        built = models(spotter)
+        for name, model in built.items():
             path = directory / name
             with files.atomic(path) as temporary:
                 archive.write(model, temporary)
                 parity = checks[name](archive.read(temporary))
             results.append(Exported(name.replace(".ell", "_ell"), path, parity))
-        if spotter.vad is None:
-            for name in ("classifier_vad.ell", "vad.ell"):
-                (directory / name).unlink(missing_ok=True)  # of an earlier export with a detector
+        for name in checks.keys() - built.keys():
+            (directory / name).unlink(missing_ok=True)  # of an earlier export with a detector, or of another network
+        if isinstance(spotter.classifier, FastGRNNClassifier):
+            print(NO_FASTGRNN)
         path = directory / "classifier_ell.onnx"
         with files.atomic(path) as temporary:
             onnx.save(onnx_form.classifier_onnx(**classifier_facts(spotter)), temporary)
@@ -175,7 +202,13 @@ class EllExport(Exporter):
         return Parity(0.0, 1.0, len(features), 0.0)
 
     def check_onnx_form(self, spotter: Spotter, path: Path, features: np.ndarray) -> Parity:
-        """The first frame of every clip: this form has no state of its own."""
+        """The first frame of every clip: this form has no state of its own. All frames of a FastGRNN, see there."""
+        if isinstance(spotter.classifier, FastGRNNClassifier):
+            expected = spotter.classifier(spotter.normalization(torch.from_numpy(features))).numpy()
+            model = ReferenceEvaluator(onnx.load(path), new_ops=[fastgrnn.FastGRNN])
+            frames = features.swapaxes(0, 1)[:, None]  # (T, 1, N, F)
+            computed = np.stack([model.run(None, {"input": frame})[0] for frame in frames], axis=1)
+            return compare("classifier_ell.onnx", _frames(expected), _frames(computed), 10 * self.tolerance)
         model = session(path)
         name = model.get_inputs()[0].name
         computed = np.concatenate([model.run(None, {name: clip[:1, None]})[0].reshape(1, -1) for clip in features])
