@@ -32,9 +32,10 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 def classifier_facts(spotter: Spotter) -> dict[str, Any]:
     """What `kws.ell.build.classifier` and `kws.ell.onnx_form.classifier_onnx` need to know."""
     network = spotter.classifier
+    layers = layer_facts(network)
     settings = spotter.settings
     return {
-        "layers": layer_facts(network),
+        "layers": layers,
         "output_weight": array(network.linear.weight),
         "output_bias": array(network.linear.bias),
         "labels": spotter.labels,

@@ -9,7 +9,6 @@ starts with zeros in every input but ``samples``.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,9 @@ from kws.evaluation.runtimes import Outputs
 from kws.export.base import Exported, Exporter, Probe
 from kws.export.onnx import metadata, session
 from kws.export.onnx_graph import Graph, array, normalize
-from kws.export.onnx_networks import frame_classifier, recurrent_weights, state_names
+from kws.export.onnx_networks import frame_classifier, state_names
 from kws.export.parity import Parity, ParityError
 from kws.featurizer import PRE_EMPHASIS, Featurizer
-from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
 from kws.vad import INITIAL_NOISE_FLOOR, VoiceActivityDetector
 
@@ -49,8 +47,8 @@ def stream_model(spotter: Spotter) -> onnx.ModelProto:
     keep = None if vad is None else graph.voice_activity(features, vad)
     names = state_names(classifier)
     before = [graph.input(name, ["streams", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
-    layers = recurrent_frame if isinstance(classifier, RecurrentClassifier) else frame_classifier
-    scores, after = layers(graph, normalize(graph, features, spotter.normalization), classifier, before)
+    frame = normalize(graph, features, spotter.normalization)
+    scores, after = frame_classifier(graph, frame, classifier, before)
     graph.output(scores, "log_probabilities", ["streams", len(spotter.labels)])
     for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
         value = value if keep is None else graph.node("Mul", keep, value)
@@ -158,34 +156,6 @@ class _Builder(Graph):
         voice = self.node("Squeeze", self.node("Cast", voice, to=TensorProto.INT64), axis)
         self.output(voice, "voice", ["streams"], TensorProto.INT64)
         return keep
-
-
-def recurrent_frame(
-    graph: Graph, frame: str, classifier: RecurrentClassifier, state: Sequence[str]
-) -> tuple[str, list[str]]:
-    """What `frame_classifier` does for GRU and LSTM layers, with a third fewer nodes, which a hop's time hangs on.
-
-    For one frame the output is the state, and its (directions, streams, H) can be the next layer's (time, streams, H).
-    """
-    lstm = classifier.cell == "lstm"
-    per_layer = 2 if lstm else 1
-    axis = graph.constant("first_axis", np.array([0], np.int64))
-    frame, after = graph.node("Unsqueeze", frame, axis), []
-    for i, layer in enumerate(classifier.layers):
-        weights = [
-            graph.constant(f"layer{i + 1}.{name}", weight)
-            for name, weight in zip("WRB", recurrent_weights(layer, classifier.cell), strict=True)
-        ]
-        before = [graph.node("Unsqueeze", s, axis) for s in state[per_layer * i : per_layer * (i + 1)]]
-        # PyTorch's GRU applies the reset gate to W h + b, which ONNX calls linear_before_reset.
-        attributes = {"hidden_size": layer.hidden_size} | ({} if lstm else {"linear_before_reset": 1})
-        _, frame, *memory = graph.node(
-            classifier.cell.upper(), frame, *weights, "", *before, outputs=1 + len(before), **attributes
-        )
-        after += [graph.node("Squeeze", end, axis) for end in (frame, *memory)]
-    weight = graph.constant("linear.weight", array(classifier.linear.weight).T)
-    bias = graph.constant("linear.bias", array(classifier.linear.bias))
-    return graph.node("LogSoftmax", graph.node("Gemm", after[-per_layer], weight, bias), axis=-1), after
 
 
 def dft_matrices(featurizer: Featurizer) -> tuple[np.ndarray, np.ndarray]:
