@@ -46,6 +46,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
     if "calibration" in results:
         threshold = results["calibration"]["threshold"]
         console.print(f"stored with the spotter: decoder.threshold={threshold}")
+        console.print("files exported before do not know it; python export.py run=… writes them again")
     for name, share in results.get("agreement", {}).items():
         clips = results["runtimes"][name]["clips"]
         console.print(f"{name}: same label as PyTorch on {percent(share)} of {clips} clips of the stream")

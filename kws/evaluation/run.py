@@ -31,6 +31,8 @@ def evaluate(config: DictConfig) -> float:
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory
     data = open_data(config, spotter, run_directory)
+    # Exported files hold the detector that was stored, whatever is chosen or calibrated here.
+    stored, _ = load_spotter(config.run)
     equip(spotter, config)
     kept, labels, left_out = match_labels(data, spotter, config.split)
     clips = data.waveforms.splits[config.split].samples[kept]
@@ -64,8 +66,6 @@ def evaluate(config: DictConfig) -> float:
             results["calibration"] = as_used.calibrate(spotter, detection, target, per_word)
             store_decoder(spotter, run_directory if Path(config.run).is_dir() else Path(config.run))
         results["detection"] = detection.results()
-    # Exported files hold the detector that is stored, whatever was chosen here.
-    stored, _ = load_spotter(config.run)
     results |= as_used.judge_runtimes(
         stored,
         list(config.runtimes),
@@ -106,9 +106,9 @@ def all_clips(data, spotter: Spotter, split: str) -> tuple[np.ndarray, np.ndarra
 
 
 def store_decoder(spotter: Spotter, path: Path) -> None:
-    """Write the calibrated decoder into the stored spotter; what else was changed for this evaluation stays out."""
+    """Write the calibrated decoder into the stored spotter, and the detector: a threshold fits no other."""
     path = path / SPOTTER if path.is_dir() else path
     stored = Spotter.load(path)
-    stored.decoder = spotter.decoder
+    stored.decoder, stored.vad = spotter.decoder, spotter.vad
     stored.about["calibration"] = spotter.about["calibration"]
     stored.save(path)
