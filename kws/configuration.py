@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from kws import files
 from kws.errors import KwsError
@@ -56,8 +57,8 @@ def sentence(error: Exception) -> str | None:
         if isinstance(cause, KwsError):
             return str(cause)
         return str(error).replace("\n", " ")
-    if isinstance(error, KwsError):
-        return str(error)
+    if isinstance(error, (KwsError, MisconfigurationException)):
+        return " ".join(str(error).split())
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         first = str(error).splitlines()[0]

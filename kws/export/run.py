@@ -16,5 +16,6 @@ def export(config: DictConfig) -> None:
     output = Path(config.output) if config.output else run_directory / "exports"
     data = open_data(config, spotter, run_directory)
     probe = Probe.of(data)
-    exported = [e for exporter in instantiate(config.export).values() for e in exporter.export(spotter, probe, output)]
+    exporters = instantiate(config.get("export") or {}).values()
+    exported = [item for exporter in exporters for item in exporter.write(spotter, probe, output)]
     summary.show_exports(exported)

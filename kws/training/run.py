@@ -24,6 +24,7 @@ from kws.training.module import SpotterModule
 
 COMPOSITION = ".composition.yaml"
 CONFIG = "config.yaml"
+OVERRIDES = "overrides.yaml"
 RESULTS = "results.json"
 SPOTTER = "spotter.ckpt"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
@@ -55,13 +56,14 @@ def train(config: DictConfig) -> float:
         scheduler=instantiate(config.scheduler),
         **config.training,
     )
-    exporters = list(instantiate(config.export).values())
+    exporters = list(instantiate(config.get("export") or {}).values())
     callbacks = [*instantiate(config.callbacks).values(), *exporters]
     trainer: pl.Trainer = instantiate(
         config.trainer, callbacks=callbacks, logger=instantiate(config.logger), default_root_dir=str(directory)
     )
     # Only now is it known that everything can be built: a run directory without a configuration is no run.
     if trainer.is_global_zero and checkpoint is None:
+        files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(HydraConfig.get().overrides.task))
         files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
         files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
