@@ -29,6 +29,8 @@ def evaluate(config: DictConfig) -> float:
     if config.calibrate and not config.detection.hours > 0:
         raise KwsError("calibrate=true needs a stream to choose the threshold on; set detection.hours above 0.")
     spotter, run_directory = load_spotter(config.run)
+    if not spotter.classifier.streams:
+        leave_out_streams(config, type(spotter.classifier).__name__)
     output = Path(config.output) if config.output else run_directory
     data = open_data(config, spotter, run_directory)
     # Exported files hold the detector that was stored, whatever is chosen or calibrated here.
@@ -86,6 +88,14 @@ def evaluate(config: DictConfig) -> float:
     show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]
+
+
+def leave_out_streams(config: DictConfig, network: str) -> None:
+    """Of a network that judges whole clips only clip accuracy can be measured; say so."""
+    if config.calibrate:
+        raise KwsError(f"calibrate=true needs a stream, and a {network} judges whole clips; leave it out.")
+    print(f"A {network} judges whole clips and cannot stream: clip accuracy alone is measured.")
+    config.streaming.modes, config.detection.hours, config.runtimes = [], 0, []
 
 
 def equip(spotter: Spotter, config: DictConfig) -> None:

@@ -46,8 +46,22 @@ class Exporter(pl.Callback):
     A file is kept only after it has been run and found to agree.
     """
 
+    whole_clips = False
+    """Whether a network can be exported that judges whole clips and cannot stream."""
+
     def __init__(self):
         self.exported: list[Exported] = []
+
+    def write(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
+        """`export`; or a sentence, where these files need a network that goes frame by frame and this one does not."""
+        if spotter.classifier.streams or self.whole_clips:
+            return self.export(spotter, probe, directory)
+        what = type(self).__name__.removesuffix("Export")
+        print(
+            f"No {what} files: they go frame by frame, and a {type(spotter.classifier).__name__} judges whole clips; "
+            "clip.onnx (export=onnx) holds it."
+        )
+        return []
 
     def export(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
         """Write and check the files; `ParityError` when one computes something else."""
@@ -58,4 +72,4 @@ class Exporter(pl.Callback):
         """Export the spotter that has just been tested, into exports/ of the run directory."""
         spotter = pl_module.spotter.cpu().eval()
         directory = Path(trainer.default_root_dir) / "exports"
-        self.exported = self.export(spotter, Probe.of(trainer.datamodule), directory)
+        self.exported = self.write(spotter, Probe.of(trainer.datamodule), directory)

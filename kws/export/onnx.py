@@ -1,5 +1,7 @@
 """ONNX files: whole clips at once, and one frame at a time with the state passed in and handed back."""
 
+import io
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -7,13 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from torch import nn
 
 from kws import files
 from kws.evaluation.clips import log_probabilities
 from kws.export.base import Exported, Exporter, Probe
-from kws.export.onnx_graph import Graph, normalize
+from kws.export.onnx_graph import IR_VERSION, OPSET, Graph, normalize, with_metadata
 from kws.export.onnx_networks import clip_classifier, frame_classifier, state_names
 from kws.export.parity import compare
+from kws.networks import BCResNet
 from kws.spotter import Spotter
 
 
@@ -38,6 +42,8 @@ def metadata(spotter: Spotter, kind: str) -> dict:
 def clip_model(spotter: Spotter) -> onnx.ModelProto:
     """Whole clips: raw ``features`` (batch, frames, F) to read-out ``log_probabilities`` (batch, C)."""
     classifier = spotter.classifier
+    if isinstance(classifier, BCResNet):
+        return traced_clip_model(spotter)
     graph = Graph("clip")
     features = graph.input("features", ["batch", "frames", spotter.featurizer.num_features])
     frames = graph.node("Transpose", normalize(graph, features, spotter.normalization), perm=[1, 0, 2])
@@ -48,6 +54,38 @@ def clip_model(spotter: Spotter) -> onnx.ModelProto:
         result = graph.node("ReduceMean", outputs, axes=[0], keepdims=0)
     graph.output(result, "log_probabilities", ["batch", len(spotter.labels)])
     return graph.model(metadata(spotter, "clip"))
+
+
+class _Clip(nn.Module):
+    """What a clip model computes, as a module of its own."""
+
+    def __init__(self, spotter: Spotter):
+        super().__init__()
+        self.normalization, self.classifier = spotter.normalization, spotter.classifier
+
+    def forward(self, features):
+        return self.classifier.readout(self.classifier(self.normalization(features)))
+
+
+def traced_clip_model(spotter: Spotter) -> onnx.ModelProto:
+    """`clip_model` of a network without recurrence, whose operators PyTorch's exporter writes as they are."""
+    buffer = io.BytesIO()
+    example = torch.zeros(2, spotter.sample_rate // spotter.featurizer.hop_size, spotter.featurizer.num_features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the newer exporter, which needs onnxscript
+        torch.onnx.export(
+            _Clip(spotter).eval(),
+            (example,),
+            buffer,
+            input_names=["features"],
+            output_names=["log_probabilities"],
+            dynamic_axes={"features": {0: "batch", 1: "frames"}, "log_probabilities": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    model.ir_version = IR_VERSION
+    return with_metadata(model, metadata(spotter, "clip"))
 
 
 def step_model(spotter: Spotter) -> onnx.ModelProto:
@@ -98,9 +136,13 @@ def run_steps(path: str | Path, features: np.ndarray) -> np.ndarray:
 class OnnxExport(Exporter):
     """Writes ``clip.onnx`` and ``step.onnx`` and compares both with PyTorch on real clips.
 
+    There is no step of a network that judges whole clips.
+
     Args:
         tolerance: largest difference of a log-probability that passes.
     """
+
+    whole_clips = True
 
     def __init__(self, tolerance: float = 1e-4):
         super().__init__()
@@ -113,6 +155,8 @@ class OnnxExport(Exporter):
             onnx.save(clip_model(spotter), path)
             parity = compare("clip.onnx", expected, run_clips(path, probe.features), self.tolerance)
         results = [Exported("onnx", directory / "clip.onnx", parity)]
+        if not spotter.classifier.streams:
+            return results
         with files.atomic(directory / "step.onnx") as path:
             onnx.save(step_model(spotter), path)
             frames = torch.from_numpy(run_steps(path, probe.features))

@@ -56,13 +56,18 @@ class Graph:
         return helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, list(self.initializers.values()))
 
     def model(self, metadata: Mapping[str, Any]) -> onnx.ModelProto:
-        """The checked model; values of `metadata` that are no strings are written as JSON."""
+        """The checked model; see `with_metadata`."""
         model = helper.make_model(self.proto(), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        model.producer_name = "kws"
-        text = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in metadata.items()}
-        helper.set_model_props(model, text)
-        onnx.checker.check_model(model, full_check=True)
-        return model
+        return with_metadata(model, metadata)
+
+
+def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> onnx.ModelProto:
+    """The model, checked; values of `metadata` that are no strings are written as JSON."""
+    model.producer_name = "kws"
+    text = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in metadata.items()}
+    helper.set_model_props(model, text)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def array(tensor) -> np.ndarray:

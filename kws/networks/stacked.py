@@ -29,6 +29,7 @@ class StackedClassifier(nn.Module):
         readout: what a whole clip is judged by: ``last`` frame, or ``mean`` of the log-probabilities over frames.
     """
 
+    streams = True
     tensors_per_layer = 1
 
     def __init__(

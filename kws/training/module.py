@@ -44,6 +44,9 @@ class SpotterModule(pl.LightningModule):
             raise KwsError(f"training.state={state!r} is unknown; choose one of {', '.join(STATES)}.")
         if not 0 <= label_smoothing < 1:
             raise KwsError(f"training.label_smoothing={label_smoothing} must lie in [0, 1).")
+        if state != "reset" and not spotter.classifier.streams:
+            network = type(spotter.classifier).__name__
+            raise KwsError(f"training.state={state} needs a network with a state; a {network} judges whole clips.")
         self.spotter = spotter
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -66,7 +69,11 @@ class SpotterModule(pl.LightningModule):
         # What torch's schedulers call the length of the training.
         lengths = {"total_steps", "T_max"} & set(inspect.signature(self.make_scheduler).parameters)
         try:
-            scheduler = self.make_scheduler(optimizer, **dict.fromkeys(lengths, steps))
+            try:
+                scheduler = self.make_scheduler(optimizer, **dict.fromkeys(lengths, steps))
+            except ZeroDivisionError:
+                # torch's one-cycle divides by pct_start · steps - 1; a run of a few steps can hit that nought.
+                scheduler = self.make_scheduler(optimizer, **dict.fromkeys(lengths, steps + 1))
         except (TypeError, ValueError) as error:
             raise KwsError(f"scheduler: {error}; check the values of scheduler.*") from error
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -88,9 +95,11 @@ class SpotterModule(pl.LightningModule):
         """Loss of a batch."""
         spotter = self.spotter
         features = spotter.normalization(batch.features)  # (B, T, F)
-        frames, state = spotter.classifier.stream(features, self.first_state(len(features)))  # (B, T, C)
         if self.carry_share:
+            frames, state = spotter.classifier.stream(features, self.first_state(len(features)))  # (B, T, C)
             self.carried = tuple(tensor.detach() for tensor in state)
+        else:
+            frames = spotter.classifier(features)  # (B, T, C)
         log_probabilities = spotter.classifier.readout(frames)  # (B, C)
         loss = self.loss(log_probabilities, batch.labels)
         self.training_clips.update(log_probabilities.detach(), batch.labels)
