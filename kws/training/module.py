@@ -1,6 +1,7 @@
 """The LightningModule: what a training step is."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,9 @@ class SpotterModule(pl.LightningModule):
         state: ``reset``: each clip from zeros. ``carry``: each lane of the batch goes on from where its previous clip
             ended, as on a stream, with the gradient cut between clips. ``mixed``: some lanes do, drawn at each step.
         carry_share: probability that a lane goes on, when mixed.
+        neutral_frames: in this many frames at the start of a clip no word has been heard yet, so the network is taught
+            to say nothing (all labels alike): whatever came before must be forgotten as the next clip begins.
+        neutral_weight: how much those frames count beside the read-out.
     """
 
     def __init__(
@@ -38,6 +42,8 @@ class SpotterModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         state: str = "reset",
         carry_share: float = 0.5,
+        neutral_frames: int = 0,
+        neutral_weight: float = 0.2,
     ):
         super().__init__()
         if state not in STATES:
@@ -52,6 +58,8 @@ class SpotterModule(pl.LightningModule):
         self.make_scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
+        self.neutral_frames = neutral_frames
+        self.neutral_weight = neutral_weight
         self.carried: tuple[Tensor, ...] | None = None
         self.training_clips = ClipMeter(spotter.labels)
         self.validation_clips = ClipMeter(spotter.labels)
@@ -102,6 +110,10 @@ class SpotterModule(pl.LightningModule):
             frames = spotter.classifier(features)  # (B, T, C)
         log_probabilities = spotter.classifier.readout(frames)  # (B, C)
         loss = self.loss(log_probabilities, batch.labels)
+        if self.neutral_frames:
+            # Cross entropy with the uniform distribution, less its entropy: 0 when all labels are alike.
+            uniform = -frames[:, : self.neutral_frames].mean() - math.log(frames.shape[-1])
+            loss = loss + self.neutral_weight * uniform
         self.training_clips.update(log_probabilities.detach(), batch.labels)
         self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=len(features))
         return loss

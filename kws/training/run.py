@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kws import files, pictures, summary
 from kws.configuration import build
+from kws.corpus import write_lists
 from kws.data import SpeechDataModule
 from kws.environment import environment
 from kws.errors import KwsError
@@ -63,6 +64,7 @@ def train(config: DictConfig) -> float:
     )
     # Only now is it known that everything can be built: a run directory without a configuration is no run.
     if trainer.is_global_zero and checkpoint is None:
+        write_lists(data.corpus, directory / "lists")
         files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(HydraConfig.get().overrides.task))
         files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
         files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
