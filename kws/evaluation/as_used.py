@@ -1,11 +1,13 @@
 """A spotter judged the way it is used: as streams, with its detector and decoder, through every runtime."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from kws import pictures as clip_pictures
 from kws.decoder import Decoder
@@ -127,13 +129,23 @@ def draw(spotter: Spotter, results: Mapping[str, Any], detection: Detection | No
     return figures
 
 
-def log(directory: Path, results: Mapping[str, Any], figures: Mapping[str, Figure]) -> None:
+def render(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Figures as PNG files, drawn once for all who want them."""
+    rendered = {}
+    for name, figure in figures.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        rendered[name] = buffer.getvalue()
+    return rendered
+
+
+def log(directory: Path, results: Mapping[str, Any], rendered: Mapping[str, bytes]) -> None:
     """Pictures and headline figures to TensorBoard."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(directory)) as writer:
-        for name, figure in figures.items():
-            writer.add_figure(f"evaluation/{name}", figure, close=False)
+        for name, png in rendered.items():
+            writer.add_image(f"evaluation/{name}", imread(io.BytesIO(png), format="png")[..., :3], dataformats="HWC")
         writer.add_scalar("evaluation/clips", results["clips"]["accuracy"])
         for mode in MODES:
             if mode in results.get("streaming", {}):

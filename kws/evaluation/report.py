@@ -2,12 +2,9 @@
 
 import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from kws import files
 
@@ -19,13 +16,13 @@ img { max-width: 100%; height: auto } h2 { margin-top: 2.5rem } .note { color: #
 """
 
 
-def write_report(path: str | Path, evaluation: Mapping[str, Any], pictures: Mapping[str, Figure]) -> None:
+def write_report(path: str | Path, evaluation: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
     """Write the report.
 
     Args:
         path: the HTML file.
         evaluation: what evaluation.json says.
-        pictures: by name; those that the report knows stand beside their figures, any others at the end.
+        pictures: PNG files by name; those that the report knows stand beside their figures, any others at the end.
     """
     left = dict(pictures)
 
@@ -38,7 +35,7 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any], pictures: Mapp
         _detection(evaluation.get("detection")) + picture("det") + picture("misses") + picture("timeline"),
         _agreement(evaluation),
         _per_word(evaluation.get("streaming", {})) + picture("confusion"),
-        "".join(_heading(name) + _image(figure, name) for name, figure in left.items()),
+        "".join(_heading(name) + _image(png, name) for name, png in left.items()),
     ]
     title = html.escape(str(evaluation.get("run", "Evaluation")))
     files.write_text(
@@ -50,10 +47,8 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any], pictures: Mapp
     )
 
 
-def _image(figure: Figure, name: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+def _image(png: bytes, name: str) -> str:
+    data = base64.b64encode(png).decode("ascii")
     return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{data}"></p>\n'
 
 

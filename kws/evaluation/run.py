@@ -78,12 +78,12 @@ def evaluate(config: DictConfig) -> float:
         definition,
         config.runtime_clips,
     )
-    figures = as_used.draw(spotter, results, detection)
-    for name, figure in figures.items():
+    pictures = as_used.render(as_used.draw(spotter, results, detection))
+    for name, png in pictures.items():
         with files.atomic(output / "pictures" / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=120)
-    as_used.log(output / "tensorboard" / "evaluation", results, figures)
-    write_report(output / REPORT, results, figures)
+            temporary.write_bytes(png)
+    as_used.log(output / "tensorboard" / "evaluation", results, pictures)
+    write_report(output / REPORT, results, pictures)
     files.write_json(output / "evaluation.json", results)
     show(results, summary.make_console())
     summary.show_evaluation(results, output)

@@ -134,14 +134,15 @@ def test_calibration_is_stored_with_the_spotter(clips, tmp_path):
 def test_pictures_and_the_report(spotter, results, detection, tmp_path):
     figures = as_used.draw(spotter, results, detection)
     assert set(figures) == {"modes", "det", "misses", "timeline", "confusion"}
-    write_report(tmp_path / "evaluation.html", results, figures)
+    rendered = as_used.render(figures)
+    write_report(tmp_path / "evaluation.html", results, rendered)
     text = (tmp_path / "evaluation.html").read_text()
     assert text.count("data:image/png;base64,") == 5
     assert "<b>test</b>" not in text, "names are escaped"
     assert not re.search(r'(src|href)="(?!data:)', text), "nothing outside the file"
     for heading in ("As a stream", "Misses against false alarms per hour", "Word by word"):
         assert heading in text
-    as_used.log(tmp_path / "tensorboard", results, figures)
+    as_used.log(tmp_path / "tensorboard", results, rendered)
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
