@@ -10,6 +10,7 @@ from kws.errors import KwsError
 from kws.export.base import Probe
 from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_model
 from kws.export.onnx_stream import OnnxStreamExport, StreamModel
+from kws.export.parity import ParityError, allowed, compare
 from kws.featurizer import Featurizer
 from kws.networks import FastGRNNClassifier
 from kws.spotter import Spotter
@@ -87,3 +88,13 @@ def test_a_network_without_onnx_form_is_named():
 
 def test_operators_are_of_the_opset():
     onnx.checker.check_model(clip_model(make(**FORMS[2])[0]), full_check=True)
+
+
+def test_what_is_allowed_grows_with_the_scores():
+    expected = np.array([[-0.1, -9.0], [-0.1, -90.0]])
+    np.testing.assert_allclose(allowed(expected, 1e-4), [[1e-4], [9e-4]])
+    assert compare("x", expected, np.add(expected, [[0, 0], [5e-4, 5e-4]]), 1e-4).max_abs_difference == pytest.approx(
+        5e-4
+    )
+    with pytest.raises(ParityError, match=r"by 0.0005 \(clip 0, output 0\); 0.0001 is allowed"):
+        compare("x", expected, np.add(expected, [[5e-4, 0], [6e-4, 0]]), 1e-4)
