@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from kws.evaluation.runtimes import Runtime
 from kws.evaluation.thresholds import (
     Curve,
     Trace,
+    WordCounts,
     choose,
     choose_per_word,
+    count_words,
     curve,
     hear,
     hear_lanes,
@@ -105,6 +108,16 @@ class Detection:
             raise KwsError(f"none of the recordings in negatives={str(folder)!r} can be used: {self.refused[0]}.")
         return join(traces, self.decoder.hop_seconds)
 
+    @cached_property
+    def validation_curve(self) -> Curve:
+        """Misses against false alarms on the validation stream."""
+        return self.curve(self.validation)
+
+    @cached_property
+    def validation_counts(self) -> WordCounts:
+        """The same for each word."""
+        return count_words(self.decoder, self.validation, self.settings.tolerance)
+
     def curve(self, trace: Trace, negatives: Trace | None = None) -> Curve:
         """Misses against false alarms over all thresholds."""
         return curve(self.decoder, trace, self.settings.tolerance, negatives)
@@ -115,10 +128,7 @@ class Detection:
         Raises:
             KwsError: no threshold comes down to the target.
         """
-        if per_word:
-            chosen = choose_per_word(self.decoder, self.validation, self.settings.tolerance, target)
-        else:
-            chosen = choose(self.curve(self.validation), target)
+        chosen = choose_per_word(self.validation_counts, target) if per_word else choose(self.validation_curve, target)
         if chosen is None:
             raise KwsError(
                 f"no threshold brings the false alarms on the validation stream down to {target:g} an hour; "
@@ -129,7 +139,6 @@ class Detection:
     def results(self) -> dict[str, Any]:
         """What evaluation.json says of detection."""
         s, points = self.settings, self.curve(self.testing)
-        validation_points = self.curve(self.validation)
         results: dict[str, Any] = {
             "stream": {
                 "hours": self.testing.hours,
@@ -146,7 +155,7 @@ class Detection:
                 {**self._point(choose(points, target)), "target": target, "false_alarms_per_hour": target}
                 for target in s.targets
             ],
-            "chosen_on_validation": [self._transferred(validation_points, target) for target in s.targets],
+            "chosen_on_validation": [self._transferred(target) for target in s.targets],
             "misses_by_snr": self._misses_by_snr(choose(points, max(s.targets))),
             "curve": {name: values.tolist() for name, values in points._asdict().items()},
         }
@@ -169,11 +178,11 @@ class Detection:
         point["measured_false_alarms_per_hour"] = point["false_alarms_per_hour"]
         return point
 
-    def _transferred(self, validation_points: Curve, target: float) -> dict[str, Any]:
+    def _transferred(self, target: float) -> dict[str, Any]:
         """Thresholds from the validation stream on the test stream: one for all words, and one for each."""
         tolerance = self.settings.tolerance
-        overall = choose(validation_points, target)
-        each = choose_per_word(self.decoder, self.validation, tolerance, target)
+        overall = choose(self.validation_curve, target)
+        each = choose_per_word(self.validation_counts, target)
         return {
             "target": target,
             "overall": self._point(overall),

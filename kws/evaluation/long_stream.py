@@ -8,6 +8,7 @@ Everything follows from the seed. The level of the background is set against the
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +121,7 @@ class LongStream:
         """Length of a lane in samples."""
         return round(self.hours * 3600 * self.sample_rate / self.lanes)
 
+    @cached_property
     def speech_level(self) -> float:
         """Median root mean square of the keywords' speech, over at most 400 clips."""
         chosen = self.keywords[:: max(1, len(self.keywords) // 400)]
@@ -136,7 +138,7 @@ class LongStream:
         The last piece may run over the lane's length.
         """
         random = np.random.default_rng([self.seed, lane])
-        level = self.speech_level()
+        level = self.speech_level
         keyword, other = _deck(self.keywords, random), _deck(self.others if len(self.others) else self.keywords, random)
         total, clip_size = self.lane_samples, self.clips.shape[1]
         position, section_end = 0, 0

@@ -203,16 +203,24 @@ def _middle(indices: np.ndarray) -> int:
     return int(indices[len(indices) // 2])
 
 
-def choose_per_word(
-    decoder: Decoder, trace: Trace, tolerance: float, target: float, thresholds=THRESHOLDS
-) -> dict[str, float] | None:
-    """A threshold for each word, with at most about `target` false alarms per hour in all.
+class WordCounts(NamedTuple):
+    """What each word would do at each of K thresholds for all.
 
-    All words start at the highest threshold. Again and again the word and the lower threshold are taken that win most
-    hits for each false alarm they cost, until nothing that still fits is won. Words hang together through the
-    refractory time, so the sum is close to, not exactly, what the decoder then does. None when the highest thresholds
-    already cost more than the target.
+    Attributes:
+        thresholds: (K,), ascending.
+        hours: length of the stream.
+        hits: by word, (K,) keywords found.
+        false_alarms: by word, (K,) reports that hit nothing.
     """
+
+    thresholds: np.ndarray
+    hours: float
+    hits: dict[str, np.ndarray]
+    false_alarms: dict[str, np.ndarray]
+
+
+def count_words(decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS) -> WordCounts:
+    """Hits and false alarms of each word at every threshold."""
     words = [decoder.labels[i] for i in decoder.words.tolist()]
     hits = {word: np.zeros(len(thresholds)) for word in words}
     alarms = {word: np.zeros(len(thresholds)) for word in words}
@@ -223,8 +231,20 @@ def choose_per_word(
         for number in matching.hit_by:
             if number is not None:
                 hits[row[number].word][k] += 1
+    return WordCounts(np.asarray(thresholds), trace.hours, hits, alarms)
+
+
+def choose_per_word(counts: WordCounts, target: float) -> dict[str, float] | None:
+    """A threshold for each word, with at most about `target` false alarms per hour in all.
+
+    All words start at the highest threshold. Again and again the word and the lower threshold are taken that win most
+    hits for each false alarm they cost, until nothing that still fits is won. Words hang together through the
+    refractory time, so the sum is close to, not exactly, what the decoder then does. None when the highest thresholds
+    already cost more than the target.
+    """
+    thresholds, hits, alarms, words = counts.thresholds, counts.hits, counts.false_alarms, list(counts.hits)
     at = dict.fromkeys(words, len(thresholds) - 1)
-    budget = target * trace.hours - sum(alarms[word][-1] for word in words)
+    budget = target * counts.hours - sum(alarms[word][-1] for word in words)
     if budget < 0:
         return None
     while True:

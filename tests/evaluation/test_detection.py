@@ -15,6 +15,7 @@ from kws.evaluation.thresholds import (
     Trace,
     choose,
     choose_per_word,
+    count_words,
     curve,
     hear,
     hear_lanes,
@@ -93,7 +94,10 @@ def test_curve_and_choice():
 
 def test_thresholds_per_word_beat_one_for_all():
     thresholds = np.array([0.45, 0.55, 0.65, 0.75, 0.85, 0.95])
-    each = choose_per_word(DECODER, hand_made(), 0.75, target=1, thresholds=thresholds)
+    counts = count_words(DECODER, hand_made(), 0.75, thresholds)
+    assert counts.hits["yes"].tolist() == [2, 2, 2, 2, 1, 0]
+    assert counts.false_alarms["no"].tolist() == [1, 0, 0, 0, 0, 0]
+    each = choose_per_word(counts, target=1)
     assert each == {"yes": 0.75, "no": 0.55}
     point = operating_point(DECODER, hand_made(), each, 0.75)
     assert (point["misses"], point["false_alarms"]) == (0, 0)
@@ -171,7 +175,7 @@ def test_the_background_has_the_stated_level():
     for noise in ((), (tone.astype(np.float32),), ((tone * 3000).astype(np.int16),)):
         stream = recipe(snr=[12.0], noise=noise, gap=(5.0, 5.0), keyword_share=1.0)
         background = np.concatenate([piece.samples[:500] for piece in stream.pieces()])
-        decibel = 20 * np.log10(stream.speech_level() / background.std())
+        decibel = 20 * np.log10(stream.speech_level / background.std())
         assert decibel == pytest.approx(12, abs=0.4)
 
 
