@@ -37,7 +37,7 @@ def bursts(streams, seconds=4):
 def test_stream_equals_hop_by_hop_with_resets(cell):
     spotter, samples = make(cell, hop_size=128), bursts(3)
     whole, end = spotter.stream(samples, spotter.initial_state(3))
-    assert ((whole.signal[:, :-1] == 1) & (whole.signal[:, 1:] == 0)).sum() >= 6  # the state is reset several times
+    assert ((whole.signal[:, :-1] == 1) & (whole.signal[:, 1:] == 0)).sum() >= 4  # the state is reset several times
     state, signals, outputs = spotter.initial_state(3), [], []
     for hop in samples.split(128, dim=1):
         frames, state = spotter.step(hop, state)
