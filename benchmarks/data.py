@@ -25,19 +25,22 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from kws.augment import Augment
 from kws.cache import waveforms
+from kws.configuration import CONFIGS, register_resolvers
 from kws.corpus import EmbeddedCorpus, FolderCorpus
 from kws.data import SpeechDataModule
 from kws.errors import KwsError
 from kws.featurizer import INT16_SCALE, PRE_EMPHASIS, Featurizer
 from kws.files import write_json
 from kws.networks import Normalization, RecurrentClassifier
+
+register_resolvers()
 
 HERE = Path(__file__).parent
 BATCH = 128
@@ -179,9 +182,9 @@ def hop_by_hop(samples: np.ndarray, featurizer: Featurizer) -> np.ndarray:
 
 def augmentation(name: str, rate: int) -> Augment | None:
     """One of the choices in conf/augment."""
-    choice = OmegaConf.load(HERE.parent / "conf" / "augment" / f"{name}.yaml")
-    config = OmegaConf.create({"data": {"sample_rate": rate}, "augment": choice})
-    return instantiate(config.augment) or None
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("train", overrides=[f"augment={name}", f"data.sample_rate={rate}"])
+    return instantiate(config.augment)
 
 
 def waiting(data: SpeechDataModule, steps: int) -> dict:
