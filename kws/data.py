@@ -60,9 +60,9 @@ class ClipBatches(Sampler):
         draws = random.integers(2**62, size=-(-self.clips // self.batch_size))
         for batch in range(len(self)):
             number = (batch * self.world_size + self.rank) % len(draws)
-            indices = order[number * self.batch_size : (number + 1) * self.batch_size]
-            # A sorted gather from a memory map reads forwards; within a batch the order means nothing.
-            yield int(draws[number]), np.sort(indices)
+            # Left in drawn order: where the state is carried from batch to batch, clips sorted by word would put the
+            # same words into the same lane, and the state would give them away.
+            yield int(draws[number]), order[number * self.batch_size : (number + 1) * self.batch_size]
 
 
 class SplitDataset(Dataset):
