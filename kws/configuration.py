@@ -21,6 +21,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from kws import files
 from kws.errors import KwsError
+from kws.sweeping.jobs import OVERRIDES, job_directory
 
 CONFIGS = Path(__file__).parent.parent / "conf"
 ERROR_FILE = "error.txt"
@@ -38,6 +39,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("filters", lambda rate: max(round(rate / 200), 1), replace=True)
     OmegaConf.register_new_resolver("is_terminal", lambda: sys.stderr.isatty(), replace=True)
     OmegaConf.register_new_resolver("run_directory", lambda resume: resume or _unique(""), **once)
+    OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)
     OmegaConf.register_new_resolver("sweep_directory", lambda: _unique("multirun"), **once)
 
 
@@ -75,7 +77,7 @@ def start(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints and exits by itself
     try:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (KwsError, HydraException, OmegaConfBaseException) as error:
         if wanted:
             raise
         print(f"error: {command_line_sentence(error)}", file=sys.stderr)
@@ -162,4 +164,5 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         if not sweep:
             sys.exit(1)
         files.write_text(directory / ERROR_FILE, text + "\n")
+        files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(HydraConfig.get().overrides.task))
         return float("nan")

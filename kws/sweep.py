@@ -13,6 +13,7 @@ from rich.table import Table
 from kws import files
 from kws.configuration import ERROR_FILE
 from kws.summary import make_console, percent
+from kws.sweeping.jobs import COMPOSITION, OVERRIDES
 
 COLUMNS = ("job", "overrides", "test", "validation", "parameters", "seconds", "epochs", "error")
 
@@ -30,11 +31,12 @@ class SweepTable(Callback):
         if not rows:
             return
         write_csv(directory / "sweep.csv", rows)
-        table = Table(*COLUMNS[:-1], title=f"{len(rows)} jobs in {directory}")
+        table = Table(*COLUMNS[1:-1], title=f"{len(rows)} jobs in {directory}")
+        common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
         for row in rows:
-            cells = [row["job"], row["overrides"]]
+            cells = [" ".join(o for o in row["overrides"].split() if o not in common) or row["job"]]
             if row["error"]:
-                cells += ["failed", row["error"]]
+                cells += ["–", row["error"]]
             else:
                 cells += [percent(row["test"]), percent(row["validation"]), f"{row['parameters']:,}"]
                 cells += [f"{row['seconds']:.0f}", str(row["epochs"])]
@@ -50,7 +52,7 @@ def _number(path: Path) -> tuple:
 def job_row(directory: Path) -> dict[str, Any] | None:
     """A job's line of the table; None where no job ran."""
     row = dict.fromkeys(COLUMNS, "") | {"job": directory.name}
-    overrides = directory / "overrides.yaml"
+    overrides = directory / OVERRIDES
     if overrides.is_file():
         row["overrides"] = " ".join(OmegaConf.to_container(OmegaConf.load(overrides)))
     if (directory / "results.json").is_file():
@@ -65,7 +67,7 @@ def job_row(directory: Path) -> dict[str, Any] | None:
         return row
     if (directory / ERROR_FILE).is_file():
         return row | {"error": (directory / ERROR_FILE).read_text().strip()}
-    return None
+    return row | {"error": "unfinished"} if (directory / COMPOSITION).is_file() else None
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from kws.environment import environment
 from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.spotter import Spotter
+from kws.sweeping.jobs import earlier_job
 from kws.training.callbacks import tensorboard_writer
 from kws.training.module import SpotterModule
 
@@ -39,6 +40,8 @@ def train(config: DictConfig) -> float:
     """
     directory = Path(config.directory)
     checkpoint = None
+    if (accuracy := earlier_job(config, directory)) is not None:
+        return accuracy
     if config.resume is not None:
         config, checkpoint = resumed(config)
         directory = Path(config.directory)
@@ -148,7 +151,10 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
         raise KwsError(f"resume={directory}: {LAST_CHECKPOINT} is missing, so there is nothing to continue from.")
     combined = OmegaConf.load(stored)
     OmegaConf.set_struct(combined, True)
-    for override in HydraConfig.get().overrides.task:
+    given = list(HydraConfig.get().overrides.task)
+    if (directory / OVERRIDES).is_file() and sorted(given) == sorted(OmegaConf.load(directory / OVERRIDES)):
+        given = []  # a sweep's job, whose settings are the stored ones
+    for override in given:
         key, _, _ = override.lstrip("+~").partition("=")
         if key == "resume":
             continue
