@@ -61,6 +61,7 @@ class SpotterModule(pl.LightningModule):
         self.neutral_frames = neutral_frames
         self.neutral_weight = neutral_weight
         self.carried: tuple[Tensor, ...] | None = None
+        self.fitted: dict[str, float] = {}  # loss and accuracy of the last whole epoch
         self.training_clips = ClipMeter(spotter.labels)
         self.validation_clips = ClipMeter(spotter.labels)
         self.test_clips = ClipMeter(spotter.labels)
@@ -125,7 +126,9 @@ class SpotterModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Training accuracy of the epoch, measured while the weights moved."""
-        self.log("training/accuracy", self.training_clips.results()["accuracy"], sync_dist=True)
+        accuracy = self.training_clips.results()["accuracy"]
+        self.log("training/accuracy", accuracy, sync_dist=True)
+        self.fitted = {"loss": float(self.trainer.callback_metrics["training/loss_epoch"]), "accuracy": accuracy}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and clip counts of a batch."""
@@ -154,8 +157,10 @@ class SpotterModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Dropout and mixed states draw from the global generator, so a resumed run needs it where it stood."""
         checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["fitted"] = self.fitted
         checkpoint["spotter_settings"] = self.spotter.settings
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the generator back."""
         torch.set_rng_state(checkpoint["random_state"])
+        self.fitted = checkpoint.get("fitted", {})

@@ -22,6 +22,7 @@ from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.spotter import Spotter
 from kws.sweeping.jobs import earlier_job
 from kws.training.callbacks import tensorboard_writer
+from kws.training.checkpoints import WholeCheckpoints, clear_remains
 from kws.training.module import SpotterModule
 
 COMPOSITION = ".composition.yaml"
@@ -63,7 +64,11 @@ def train(config: DictConfig) -> float:
     exporters = list(instantiate(config.get("export") or {}).values())
     callbacks = [*instantiate(config.callbacks).values(), *exporters]
     trainer: pl.Trainer = instantiate(
-        config.trainer, callbacks=callbacks, logger=instantiate(config.logger), default_root_dir=str(directory)
+        config.trainer,
+        callbacks=callbacks,
+        logger=instantiate(config.logger),
+        plugins=[WholeCheckpoints()],
+        default_root_dir=str(directory),
     )
     # Only now is it known that everything can be built: a run directory without a configuration is no run.
     if trainer.is_global_zero and checkpoint is None:
@@ -82,9 +87,7 @@ def train(config: DictConfig) -> float:
     seconds = time.perf_counter() - started
     if trainer.interrupted:
         raise KeyboardInterrupt
-    fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step}
-    fitted |= {"loss": float(trainer.callback_metrics["training/loss_epoch"])}
-    fitted |= {"accuracy": float(trainer.callback_metrics["training/accuracy"])}
+    fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step, **module.fitted}
 
     load_best(trainer, spotter)
     spotter.eval()
@@ -162,6 +165,7 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
             raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
         OmegaConf.update(combined, key, OmegaConf.select(config, key))
     combined.directory = str(directory)
+    clear_remains(checkpoint.parent)
     if not checkpoint.exists():
         print(f"{directory} was interrupted before its first checkpoint; it starts from the beginning.")
         return combined, None

@@ -1,0 +1,105 @@
+"""Killed with SIGKILL at any point, a run goes on to the figures of one that nobody disturbed, to the last digit."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from kws import files
+from kws.spotter import Spotter
+from kws.training.module import SpotterModule
+from tests.scripts import call, tone_corpus
+
+# Everything that draws: noise, dropout, state carried in some lanes, a learning rate that moves with every step.
+SETTINGS = [
+    "data=folder", "trainer.max_epochs=3", "data.batch_size=8", "model.hidden_size=6", "model.dropout=0.2",
+    "augment=noisy", "training.state=mixed", "export=[onnx]", "callbacks.samples.clips=0", "optimizer.lr=0.02",
+]  # fmt: skip
+STEPS = 3  # an epoch: 18 clips in batches of 8
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return tone_corpus(tmp_path_factory.mktemp("corpus"), clips=12)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus):
+    return outcome(train(corpus, "undisturbed"))
+
+
+def train(corpus, name, *overrides):
+    os.environ["KWS_CACHE"] = str(corpus.parent / "cache")
+    done = call("train", f"data.root={corpus}", *SETTINGS, f"hydra.run.dir={corpus.parent / name}", *overrides)
+    assert done.status == 0, done.err
+    return Path(done.last_line)
+
+
+def outcome(run: Path) -> tuple[dict, dict]:
+    """What must be the same: figures and weights."""
+    results = json.loads((run / "results.json").read_text())
+    figures = {key: results[key] for key in ("test", "validation", "parameters", "exports")}
+    figures |= {key: results["training"][key] for key in ("loss", "accuracy", "epochs", "steps")}
+    return figures, Spotter.load(run / "spotter.ckpt").state_dict()
+
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def half_a_file(checkpoint, path):
+    """Write the beginning of a checkpoint, then die."""
+    Path(path).write_bytes(b"PK" + bytes(1000))
+    die()
+
+
+def at_call(target, name, number, last=die):
+    """Die when a function is called for the `number`-th time, before it has done anything."""
+    original, calls = getattr(target, name), []
+
+    def counting(*arguments, **settings):
+        calls.append(None)
+        return last(*arguments, **settings) if len(calls) == number else original(*arguments, **settings)
+
+    setattr(target, name, counting)
+
+
+# Each is called in the process that is to die.
+MOMENTS = {
+    "before the first checkpoint": lambda: at_call(SpotterModule, "training_step", 2),
+    "in the second epoch": lambda: at_call(SpotterModule, "training_step", STEPS + 2),
+    "before the checkpoint of the second epoch": lambda: at_call(pl.Trainer, "save_checkpoint", 3),
+    "between the best and the last checkpoint": lambda: at_call(pl.Trainer, "save_checkpoint", 2),
+    "while a checkpoint is written": lambda: at_call(torch, "save", 2, half_a_file),
+    "after the last epoch": lambda: at_call(pl.Trainer, "test", 1),
+    "while the results are written": lambda: at_call(files, "write_json", 1),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_and_resumed(corpus, undisturbed, moment):
+    run = corpus.parent / moment.replace(" ", "_")
+    child = os.fork()
+    if child == 0:
+        try:
+            MOMENTS[moment]()
+            train(corpus, run.name)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "it came to its end before it could be killed"
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert not (run / "results.json").exists()
+    done = call("train", f"resume={run}")
+    assert done.status == 0, done.err
+    figures, weights = outcome(run)
+    assert figures == undisturbed[0]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")) == []
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)["global_step"] == 3 * STEPS
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, undisturbed[1][name]), name
