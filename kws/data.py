@@ -32,12 +32,13 @@ class Batch(NamedTuple):
 class ClipBatches(Sampler):
     """Batches of clip indices, in an order that depends on seed and epoch alone, so that a resumed run repeats it.
 
-    Yields (seed of the batch, indices). In distributed training each process takes every `world_size`-th batch.
+    Yields (seed of the batch, indices). Distributed over processes, every one takes its part of each batch, which
+    together hold `batch_size` × `world_size` clips: the same steps as one process with batches of that size takes.
     """
 
     def __init__(self, clips: int, batch_size: int, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1):
         self.clips = clips
-        self.batch_size = batch_size
+        self.batch_size = batch_size * world_size
         self.seed = seed
         self.shuffle = shuffle
         self.rank = rank
@@ -50,19 +51,23 @@ class ClipBatches(Sampler):
 
     def __len__(self) -> int:
         batches = -(-self.clips // self.batch_size)
-        if self.shuffle:  # every process must take the same number of steps
-            return max(batches // self.world_size, 1)
-        return -(-(batches - self.rank) // self.world_size)
+        # No process may be left without a clip: the others would wait for it.
+        left = self.clips - (batches - 1) * self.batch_size
+        return batches - 1 if self.shuffle and batches > 1 and left < self.world_size else batches
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(self.clips) if self.shuffle else np.arange(self.clips)
-        draws = random.integers(2**62, size=-(-self.clips // self.batch_size))
-        for batch in range(len(self)):
-            number = (batch * self.world_size + self.rank) % len(draws)
+        batches = -(-self.clips // self.batch_size)
+        draws = random.integers(2**62, size=batches)
+        edges = np.minimum(np.arange(batches + 1) * self.batch_size, self.clips)
+        if not self.shuffle and self.world_size > 1:  # as many clips in the last batch as in the others
+            edges = np.linspace(0, self.clips, batches + 1).astype(int)
+        for number in range(len(self)):
             # Left in drawn order: where the state is carried from batch to batch, clips sorted by word would put the
             # same words into the same lane, and the state would give them away.
-            yield int(draws[number]), order[number * self.batch_size : (number + 1) * self.batch_size]
+            indices = order[edges[number] : edges[number + 1]]
+            yield int(draws[number]) + self.rank, indices[self.rank :: self.world_size]
 
 
 class SplitDataset(Dataset):

@@ -56,6 +56,8 @@ def test_every_choice_composes_and_resolves(name):
 @pytest.mark.parametrize("group", ["featurizer", "augment", "callbacks", "logger", "trainer", "export"])
 def test_every_choice_instantiates(group, tmp_path):
     for path in sorted((CONFIGS / group).glob("*.yaml")):
+        if path.stem == "gpu" and not torch.cuda.is_available():
+            continue
         value = f"[{path.stem}]" if group == "export" else path.stem
         config = composed("train", f"{group}={value}")
         config.directory = str(tmp_path)

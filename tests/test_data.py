@@ -44,6 +44,13 @@ def test_processes_share_the_clips(clips):
     assert sorted(parts[0] + parts[1]) == list(range(clips))
     training = [ClipBatches(clips, 16, 1, shuffle=True, rank=rank, world_size=2) for rank in range(2)]
     assert len(training[0]) == len(training[1])  # gradients are averaged step by step
+    # Together they take the steps of one process with batches of twice the size.
+    alone = [batch for _, batch in ClipBatches(clips, 32, 1, shuffle=True)]
+    for step, first, second in zip(alone, *([b for _, b in part] for part in training), strict=True):
+        assert sorted([*first, *second]) == sorted(step)
+        assert min(len(first), len(second)) >= 1
+    draws = [[draw for draw, _ in part] for part in training]
+    assert not set(draws[0]) & set(draws[1])
 
 
 def test_batches_are_slices_of_the_arrays():

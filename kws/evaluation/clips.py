@@ -11,12 +11,17 @@ from kws.spotter import Spotter
 
 
 class ClipMeter(nn.Module):
-    """Counts clips by true and given label, batch by batch; everything else follows from the counts."""
+    """Counts clips by true and given label, batch by batch; everything else follows from the counts.
 
-    def __init__(self, labels: tuple[str, ...]):
+    Args:
+        labels: by class index.
+        together: add up the counts of all processes of a distributed training, each of which must then ask.
+    """
+
+    def __init__(self, labels: tuple[str, ...], together: bool = True):
         super().__init__()
         self.labels = tuple(labels)
-        self.counts = MulticlassConfusionMatrix(max(len(labels), 2))
+        self.counts = MulticlassConfusionMatrix(max(len(labels), 2), sync_on_compute=together)
 
     def update(self, log_probabilities: Tensor, labels: Tensor) -> None:
         """Add (B, C) outputs for (B,) true labels."""

@@ -25,9 +25,9 @@ class EpochLines(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
 
-    @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # The module logs its accuracy after the callbacks have been called, so it is asked here.
+        # The module logs its accuracy after the callbacks have been called, so it is asked here. In a distributed
+        # training every process must ask, for their figures are put together; the first one prints.
         metrics = dict(trainer.callback_metrics)
         metrics["training/accuracy"] = pl_module.training_clips.results()["accuracy"]
         parts = [f"epoch {trainer.current_epoch + 1:3d}/{trainer.max_epochs}"]
@@ -40,6 +40,8 @@ class EpochLines(pl.Callback):
             if value is not None:
                 parts.append(text.format(float(value) * scale))
         parts.append(f"{time.perf_counter() - self.started:.1f} s")
+        if not trainer.is_global_zero:
+            return
         line = " · ".join(parts)
         bar = trainer.progress_bar_callback
         if bar is not None:

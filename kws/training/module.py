@@ -116,7 +116,7 @@ class SpotterModule(pl.LightningModule):
             uniform = -frames[:, : self.neutral_frames].mean() - math.log(frames.shape[-1])
             loss = loss + self.neutral_weight * uniform
         self.training_clips.update(log_probabilities.detach(), batch.labels)
-        self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=len(features))
+        self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=len(features), sync_dist=True)
         return loss
 
     def on_train_epoch_start(self) -> None:
@@ -143,7 +143,9 @@ class SpotterModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Validation accuracy."""
-        self.log("validation/accuracy", self.validation_clips.results()["accuracy"] or 0.0, prog_bar=True)
+        self.log(
+            "validation/accuracy", self.validation_clips.results()["accuracy"] or 0.0, prog_bar=True, sync_dist=True
+        )
         self.validation_clips.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -152,7 +154,7 @@ class SpotterModule(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Test accuracy."""
-        self.log("test/accuracy", self.test_clips.results()["accuracy"] or 0.0)
+        self.log("test/accuracy", self.test_clips.results()["accuracy"] or 0.0, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Dropout and mixed states draw from the global generator, so a resumed run needs it where it stood."""

@@ -11,6 +11,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from kws import files, pictures, summary
 from kws.configuration import build
@@ -46,7 +47,7 @@ def train(config: DictConfig) -> float:
     if config.resume is not None:
         config, checkpoint = resumed(config)
         directory = Path(config.directory)
-    elif (directory / RESULTS).exists() or (directory / CONFIG).exists():
+    elif rank_zero_only.rank == 0 and ((directory / RESULTS).exists() or (directory / CONFIG).exists()):
         raise KwsError(
             f"{str(directory)!r} holds an earlier run, which is not written over; continue it with "
             f"resume={directory}, or choose another directory."
@@ -95,7 +96,7 @@ def train(config: DictConfig) -> float:
     if not trainer.is_global_zero:
         return float("nan")
     spotter.save(directory / SPOTTER)
-    validation = ClipMeter(spotter.labels)
+    validation = ClipMeter(spotter.labels, together=False)
     validation.update(
         log_probabilities(spotter, data.split_features("validation")),
         torch.from_numpy(data.clip_labels("validation")),
