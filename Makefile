@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format clean
+.PHONY: help install train test lint format reproduce clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ lint: install  ## check style with ruff
 format: install  ## format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reproduce: install  ## train the README's experiments again and write docs/results; ARGS="tutorial --seeds 1 2 3" chooses
+	$(BIN)/python benchmarks/reproduce.py $(ARGS)
 
 clean:  ## delete corpora, decoded waveforms and build leftovers; outputs/ stays
 	rm -rf cache build *.egg-info .pytest_cache .ruff_cache .hypothesis
