@@ -1,7 +1,6 @@
 """The LightningModule: what a training step is."""
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from kws.data import Batch
 from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter
 from kws.spotter import Spotter
+from kws.training.pauses import Pauses
 
 STATES = ("reset", "carry", "mixed")
 
@@ -29,9 +29,7 @@ class SpotterModule(pl.LightningModule):
         state: ``reset``: each clip from zeros. ``carry``: each lane of the batch goes on from where its previous clip
             ended, as on a stream, with the gradient cut between clips. ``mixed``: some lanes do, drawn at each step.
         carry_share: probability that a lane goes on, when mixed.
-        neutral_frames: in this many frames at the start of a clip no word has been heard yet, so the network is taught
-            to say nothing (all labels alike): whatever came before must be forgotten as the next clip begins.
-        neutral_weight: how much those frames count beside the read-out.
+        pause_seconds: longest pause, of silence or background noise, that carried lanes hear between two clips.
     """
 
     def __init__(
@@ -42,12 +40,13 @@ class SpotterModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         state: str = "reset",
         carry_share: float = 0.5,
-        neutral_frames: int = 0,
-        neutral_weight: float = 0.2,
+        pause_seconds: float = 0.0,
     ):
         super().__init__()
         if state not in STATES:
             raise KwsError(f"training.state={state!r} is unknown; choose one of {', '.join(STATES)}.")
+        if not pause_seconds >= 0:
+            raise KwsError(f"training.pause_seconds={pause_seconds} must be 0 or more.")
         if not 0 <= label_smoothing < 1:
             raise KwsError(f"training.label_smoothing={label_smoothing} must lie in [0, 1).")
         if state != "reset" and not spotter.classifier.streams:
@@ -58,8 +57,8 @@ class SpotterModule(pl.LightningModule):
         self.make_scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
-        self.neutral_frames = neutral_frames
-        self.neutral_weight = neutral_weight
+        self.pause_seconds = pause_seconds
+        self.pauses: Pauses | None = None
         self.carried: tuple[Tensor, ...] | None = None
         self.fitted: dict[str, float] = {}  # loss and accuracy of the last whole epoch
         self.training_clips = ClipMeter(spotter.labels)
@@ -97,8 +96,20 @@ class SpotterModule(pl.LightningModule):
         state = self.spotter.classifier.initial_state(clips, self.device)
         if self.carry_share and self.carried is not None and len(self.carried[0]) >= clips:
             keep = torch.rand(clips, 1, device=self.device) < self.carry_share
-            state = tuple(torch.where(keep, old[:clips], new) for old, new in zip(self.carried, state, strict=True))
+            carried = self.after_a_pause(tuple(tensor[:clips] for tensor in self.carried))
+            state = tuple(torch.where(keep, old, new) for old, new in zip(carried, state, strict=True))
         return state
+
+    @torch.no_grad()
+    def after_a_pause(self, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The state when the next clip begins."""
+        if not self.pause_seconds:
+            return state
+        if self.pauses is None:
+            recordings = self.trainer.datamodule.waveforms.noise
+            self.pauses = Pauses(self.spotter.featurizer, recordings, self.pause_seconds)
+        features = self.spotter.normalization(self.pauses.features(len(state[0]), self.device))
+        return self.spotter.classifier.stream(features, state)[1] if features.shape[1] else state
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
@@ -111,10 +122,6 @@ class SpotterModule(pl.LightningModule):
             frames = spotter.classifier(features)  # (B, T, C)
         log_probabilities = spotter.classifier.readout(frames)  # (B, C)
         loss = self.loss(log_probabilities, batch.labels)
-        if self.neutral_frames:
-            # Cross entropy with the uniform distribution, less its entropy: 0 when all labels are alike.
-            uniform = -frames[:, : self.neutral_frames].mean() - math.log(frames.shape[-1])
-            loss = loss + self.neutral_weight * uniform
         self.training_clips.update(log_probabilities.detach(), batch.labels)
         self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=len(features), sync_dist=True)
         return loss

@@ -212,9 +212,9 @@ def test_early_stopping(here, corpus):
     assert results(run)["training"]["epochs"] < 50
 
 
-@pytest.mark.parametrize("state", ["carry", "mixed"])
-def test_training_with_carried_state(here, corpus, state):
-    _, run = train(corpus, f"training.state={state}", "export=[]")
+@pytest.mark.parametrize(("state", "pause"), [("carry", 0.0), ("mixed", 0.3)])
+def test_training_with_carried_state(here, corpus, state, pause):
+    _, run = train(corpus, f"training={state}", f"training.pause_seconds={pause}", "export=[]")
     assert results(run)["test"]["accuracy"] > 0.6
 
 
