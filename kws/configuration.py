@@ -90,7 +90,12 @@ def command_line_sentence(error: Exception) -> str:
     misspelt = re.match(r"Could not override '([^']+)'", text)
     if misspelt:
         key = misspelt.group(1)
-        close = difflib.get_close_matches(key, sorted(known_settings()), n=3, cutoff=0.6)
+        known = known_settings()
+        if key in known:
+            return (
+                f"{key!r} is no setting of the choices made here; add it with +{key}=…, or make the choice that has it."
+            )
+        close = difflib.get_close_matches(key, sorted(known), n=3, cutoff=0.6)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         return f"there is no setting {key!r}.{hint} conf/ and --help list what there is."
     choice = re.search(r"Could not find '([^']+)'.*?Available options in '([^']+)':(.*?)Config search path", text, re.S)

@@ -36,6 +36,7 @@ def refused(done, *named):
         (["modle=gru"], ["'modle'", "Did you mean model"]),
         (["model.hidden_sise=3"], ["'model.hidden_sise'", "model.hidden_size"]),
         (["model=gruu"], ["gruu", "gru, gru1"]),
+        (["trainer.limit_train_batches=2"], ["'trainer.limit_train_batches'", "+trainer.limit_train_batches"]),
         (["data=folder"], ["data.root is not set"]),
         (["data=folder", "data.root=absent"], ["absent", "does not exist"]),
         (["optimizer.lr=fast"], ["optimizer.lr='fast'", "number"]),

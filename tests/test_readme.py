@@ -1,0 +1,101 @@
+"""Every command of the README runs, shortened: small corpus, small network, one epoch."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import ROOT, call, tone_corpus
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.partition("  #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
+RUN = "outputs/2026-…"
+SHORT = ("debug=fast", "data.batch_size=8", "export=[onnx]", "summary=false")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A corpus, its cache, and one finished run."""
+    folder = tmp_path_factory.mktemp("readme")
+    root = tone_corpus(folder / "recordings", clips=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KWS_CACHE", str(folder / "cache"))
+        done = call("train", "data=folder", f"data.root={root}", f"hydra.run.dir={folder / 'run'}", *SHORT)
+    assert done.status == 0, done.err
+    return folder
+
+
+def shortened(command, place):
+    """The command with this test's recordings and run in place of the reader's."""
+    text = command.replace("../shared/speech_commands", str(place / "recordings")).replace(RUN, str(place / "run"))
+    return shlex.split(text)
+
+
+def embedded_small(arguments):
+    """Words spoken by espeak-ng, but few of them."""
+    if any(a.startswith("data=") for a in arguments) or any("resume=" in a for a in arguments):
+        return []
+    words = [] if any(a.startswith("data.words") for a in arguments) else ["data.words=[yes,no]"]
+    return [*words, "+data.source.speakers=20"]
+
+
+def test_the_readme_has_commands():
+    assert len(COMMANDS) >= 12
+    assert len(README.splitlines()) < 250
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python ")])
+def test_command(command, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KWS_CACHE", str(place / "cache"))
+    _, *words = shortened(command, place)
+    if words[0] == "-m":
+        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return
+    script, *arguments = words
+    script = Path(script).stem
+    if "data=speech_commands" in arguments:
+        arguments = [*arguments, "--cfg", "job"]  # the download itself is tested with a small archive
+    elif script == "train":
+        sweep = "-m" in arguments
+        arguments = [*arguments, *embedded_small(arguments)]
+        if not any("resume=" in a for a in arguments):
+            arguments += [a for a in SHORT if not (sweep and a.startswith("debug"))]
+            arguments += ["trainer.max_epochs=1", "+trainer.limit_train_batches=2"] if sweep else []
+    elif script == "evaluate":
+        arguments = [*arguments, "detection.hours=0.02", "runtimes=[]"]
+    done = call(script, *arguments)
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("python ")])
+def test_other_command(command):
+    name, *words = shlex.split(command)
+    if name == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
+    else:
+        assert (Path(sys.executable).parent / name).exists(), command
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)", README))
+def test_linked_files_exist(target):
+    assert (ROOT / target).exists()
+
+
+def test_the_choices_listed_are_those_that_exist():
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.M)
+    groups = {group: set(re.findall(r"`(\w+)`", text)) for group, text in rows if (ROOT / "conf" / group).is_dir()}
+    assert {"data", "featurizer", "augment", "model", "vad", "export", "debug"} <= set(groups)
+    for group, named in groups.items():
+        files = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")} - {"base"}
+        assert files <= named, f"README leaves out {group}={files - named}"
