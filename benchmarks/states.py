@@ -66,7 +66,7 @@ def accuracies(run: Path) -> dict[str, float]:
 
 
 def write(options: argparse.Namespace, common: list[str]) -> None:
-    """docs/results/states.json and the table in states.md: the mean of the seeds, and from the lowest to the highest."""
+    """docs/results/states.json, and the table in states.md: mean of the seeds, lowest to highest."""
     results: dict[str, Any] = {"command": f"python train.py {' '.join(common)} training=… seed=…", "states": {}}
     for state in options.states:
         runs = {seed: accuracies(options.outputs / state / f"seed_{seed}") for seed in options.seeds}
