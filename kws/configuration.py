@@ -153,7 +153,8 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
             raise KwsError(f"threads={config.threads} must be a whole number of at least 1.")
         torch.set_num_threads(config.threads)
         result = task(config)
-        (directory / ERROR_FILE).unlink(missing_ok=True)
+        if sweep:
+            (directory / ERROR_FILE).unlink(missing_ok=True)
         return result
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

@@ -124,6 +124,7 @@ def test_evaluate_gives_the_same_numbers_again(run_copy):
         evaluation = json.loads((run / "evaluation.json").read_text())
         for key in ("accuracy", "per_word", "confusion"):
             assert evaluation["clips"][key] == results(run)[name][key]
+    assert [path.name for path in Path.cwd().iterdir()] == [run.name]  # nothing is left beside the run
 
 
 def test_evaluate_on_another_corpus_matches_labels_by_name(run_copy, tmp_path):
@@ -151,6 +152,7 @@ def test_export_writes_the_same_files_again(run_copy):
     assert {path.name: path.read_bytes() for path in (run / "exports").iterdir()} == before
     done = call("export", f"run={run}", "export=[ell,graph]", "output=ell")
     assert done.status == 0, done.err
+    assert not Path("outputs").exists()
     assert {"classifier_vad.ell", "classifier_vad.svg"} <= {path.name for path in Path("ell").iterdir()}
     assert not Path("ell/clip.onnx").exists()
 
