@@ -2,7 +2,7 @@
 
     python benchmarks/states.py --root ../shared/speech_commands --seeds 1 2 3
 
-trains ``training=default`` (reset before each clip), ``mixed`` and ``carry`` with every seed into
+trains ``training=default`` (reset before each clip), ``mixed`` (also longer) and ``carry`` with every seed into
 outputs/states/NAME/seed_S, judges the test split as one continuous stream (reset before each clip; never reset; reset
 by the detector) and writes docs/results/states.json and states.md. Finished runs and evaluations are left as they are,
 so the command can be given again. What stands after ``--`` goes to train.py.
@@ -19,7 +19,13 @@ from typing import Any
 from kws import files
 
 ROOT = Path(__file__).parents[1]
-STATES = {"reset": "default", "mixed": "mixed", "carry": "carry"}
+# The longer one gives as many clips a fresh start as 30 epochs do where no state is carried.
+STATES = {
+    "reset": ["training=default"],
+    "mixed": ["training=mixed"],
+    "mixed, 36 epochs": ["training=mixed", "trainer.max_epochs=36"],
+    "carry": ["training=carry"],
+}
 MODES = ("reset", "never", "vad")
 DEFINITIONS = ("last", "best")
 
@@ -38,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     common = ["data=folder", f"data.root={options.root}", "augment=noisy", "export=[]", *arguments[at + 1 :]]
     for state in options.states:
         for seed in options.seeds:
-            run = options.outputs / state / f"seed_{seed}"
-            training = [f"training={STATES[state]}", f"seed={seed}", f"hydra.run.dir={run}"]
+            run = folder(options, state, seed)
+            training = [*STATES[state], f"seed={seed}", f"hydra.run.dir={run}"]
             if not (run / "results.json").is_file() and not script("train.py", *common, *training):
                 return 1
             judging = [f"run={run}", "detection.hours=0", "runtimes=[]"]
@@ -47,6 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
                 return 1
     write(options, common)
     return 0
+
+
+def folder(options: argparse.Namespace, state: str, seed: int) -> Path:
+    """Where a run lies."""
+    return options.outputs / state.replace(", ", "_").replace(" ", "_") / f"seed_{seed}"
 
 
 def script(name: str, *arguments: str) -> bool:
@@ -69,10 +80,10 @@ def write(options: argparse.Namespace, common: list[str]) -> None:
     """docs/results/states.json, and the table in states.md: mean of the seeds, lowest to highest."""
     results: dict[str, Any] = {"command": f"python train.py {' '.join(common)} training=… seed=…", "states": {}}
     for state in options.states:
-        runs = {seed: accuracies(options.outputs / state / f"seed_{seed}") for seed in options.seeds}
+        runs = {seed: accuracies(folder(options, state, seed)) for seed in options.seeds}
         mean = {key: statistics.fmean(run[key] for run in runs.values()) for key in next(iter(runs.values()))}
         results["states"][state] = {"seeds": runs, "mean": mean}
-    first = options.outputs / options.states[0] / f"seed_{options.seeds[0]}"
+    first = folder(options, options.states[0], options.seeds[0])
     stored = json.loads((first / "results.json").read_text(encoding="utf-8"))
     results |= {key: stored[key] for key in ("corpus", "parameters", "environment")}
     files.write_json(options.results / "states.json", results)
