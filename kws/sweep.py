@@ -21,9 +21,6 @@ COLUMNS = ("job", "overrides", "test", "validation", "parameters", "seconds", "e
 class SweepTable(Callback):
     """Prints a table of all jobs at the end of a multirun and writes it beside them as sweep.csv."""
 
-    def __init__(self):
-        self.overrides: dict[str, str] = {}
-
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.sweep.dir)
         rows = [job_row(path) for path in sorted(directory.iterdir(), key=_number) if path.is_dir()]

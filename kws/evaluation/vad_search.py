@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kws.ell.edit import ELL_DEFAULTS as ELL
 from kws.evaluation.streams import as_float, judge, share, stream_order
 from kws.evaluation.word_ends import word_span
 from kws.spotter import Spotter
@@ -21,15 +22,6 @@ SPACE = {
     "threshold_up": (1.0, 8.0),
     "threshold_down": (0.7, 4.0),
     "level_threshold": (0.001, 0.5),
-}
-ELL = {
-    "tau_up": 1.54,
-    "tau_down": 0.074326,
-    "large_input": 2.400160,
-    "gain_att": 0.002885,
-    "threshold_up": 3.552713,
-    "threshold_down": 0.931252,
-    "level_threshold": 0.007885,
 }
 TUTORIAL = {
     "tau_up": 1.5,

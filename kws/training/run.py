@@ -21,16 +21,12 @@ from kws.environment import environment
 from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.spotter import Spotter
-from kws.sweeping.jobs import earlier_job
+from kws.stored import CONFIG, SPOTTER
+from kws.sweeping.jobs import COMPOSITION, OVERRIDES, RESULTS, earlier_job
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints, clear_remains
 from kws.training.module import SpotterModule
 
-COMPOSITION = ".composition.yaml"
-CONFIG = "config.yaml"
-OVERRIDES = "overrides.yaml"
-RESULTS = "results.json"
-SPOTTER = "spotter.ckpt"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
 
