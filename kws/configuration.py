@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from kws import files
+from kws.environment import fast_precision
 from kws.errors import KwsError
 from kws.sweeping.jobs import OVERRIDES, job_directory
 
@@ -37,6 +38,7 @@ def register_resolvers() -> None:
     once = {"replace": True, "use_cache": True}
     OmegaConf.register_new_resolver("samples", lambda seconds, rate: round(seconds * rate), replace=True)
     OmegaConf.register_new_resolver("filters", lambda rate: max(round(rate / 200), 1), replace=True)
+    OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
     OmegaConf.register_new_resolver("is_terminal", lambda: sys.stderr.isatty(), replace=True)
     OmegaConf.register_new_resolver("run_directory", lambda resume: resume or _unique(""), **once)
     OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)

@@ -23,6 +23,15 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def fast_precision() -> str:
+    """Lightning's precision for training here: ``bf16-mixed`` where only a processor computes and multiplies bfloat16
+    by itself, which makes a step of a GRU a third faster and one of an LSTM twice as fast; ``32-true`` elsewhere.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    bfloat16 = any(able for name, able in capabilities.items() if name.endswith("bf16"))
+    return "bf16-mixed" if bfloat16 and not torch.cuda.is_available() else "32-true"
+
+
 def git_commit() -> str | None:
     """The commit this package runs from, with a + where files have been changed since; None outside a checkout."""
     folder = Path(__file__).parent

@@ -19,7 +19,7 @@ from kws.export.onnx import session
 from kws.export.onnx_graph import array
 from kws.export.parity import Parity, ParityError, compare
 from kws.featurizer import INT16_SCALE
-from kws.networks import FastGRNNClassifier, RecurrentClassifier
+from kws.networks import CRNNClassifier, FastGRNNClassifier, RecurrentClassifier
 from kws.spotter import Spotter
 
 NO_FASTGRNN = (
@@ -54,7 +54,7 @@ def classifier_facts(spotter: Spotter) -> dict[str, Any]:
 
 def layer_facts(network) -> list[dict[str, Any]]:
     """The recurrent layers as `kws.ell` takes them."""
-    if isinstance(network, RecurrentClassifier):
+    if isinstance(network, RecurrentClassifier) and not isinstance(network, CRNNClassifier):
         return [
             {"cell": network.cell, **{name: array(getattr(layer, f"{name}_l0")) for name in WEIGHTS}}
             for layer in network.layers

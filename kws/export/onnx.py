@@ -50,6 +50,8 @@ def clip_model(spotter: Spotter) -> onnx.ModelProto:
     outputs = clip_classifier(graph, frames, classifier)  # (T, B, C)
     if classifier.readout_name == "last":
         result = graph.node("Gather", outputs, graph.constant("last", np.array(-1, dtype=np.int64)), axis=0)
+    elif classifier.readout_name == "best":
+        result = graph.node("LogSoftmax", graph.node("ReduceMax", outputs, axes=[0], keepdims=0), axis=-1)
     else:
         result = graph.node("ReduceMean", outputs, axes=[0], keepdims=0)
     graph.output(result, "log_probabilities", ["batch", len(spotter.labels)])

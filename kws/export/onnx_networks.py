@@ -6,7 +6,8 @@ import numpy as np
 
 from kws.errors import KwsError
 from kws.export.onnx_graph import Graph, array
-from kws.networks import FastGRNNClassifier, RecurrentClassifier
+from kws.networks import CRNNClassifier, FastGRNNClassifier, RecurrentClassifier
+from kws.networks.crnn import STRIDE, CausalConvolution, folded
 
 # Rows of PyTorch's stacked gates in ONNX's order: GRU r,z,n to z,r,h; LSTM i,f,g,o to i,o,f,c.
 GATES = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
@@ -110,6 +111,58 @@ def _recurrent_frame(
     return hidden, after
 
 
+# --- CRNN: convolutions with the batch normalisation folded in, then the above ---------------------------------------
+
+
+def _convolve(graph: Graph, x: str, block: CausalConvolution, number: int, past: int) -> str:
+    """(B, C, T + frames - 1 - `past`, F) to (B, C', T, F/2); `past` frames of zeros come before the first."""
+    stages = list(block.stages)
+    for i, (convolution, norm) in enumerate(zip(stages[:-1:2], stages[1:-1:2], strict=True)):
+        weight, bias = folded(convolution, norm)
+        names = [graph.constant(f"conv{number}.{i}.{k}", array(v)) for k, v in (("weight", weight), ("bias", bias))]
+        first = i == 0  # the second one of a separable convolution is 1×1
+        filters = convolution.kernel_size[1] // 2
+        x = graph.node(
+            "Conv",
+            x,
+            *names,
+            group=convolution.groups,
+            strides=[1, STRIDE if first else 1],
+            pads=[past if first else 0, filters, 0, filters],
+        )
+    return graph.node("Relu", x)
+
+
+def _crnn_clip(graph: Graph, frames: str, classifier: CRNNClassifier) -> str:
+    """(T, B, F) to (T, B, H)."""
+    axis = graph.constant("channel_axis", np.array([1], dtype=np.int64))
+    x = graph.node("Unsqueeze", graph.node("Transpose", frames, perm=[1, 0, 2]), axis)  # (B, 1, T, F)
+    for i, block in enumerate(classifier.convolutions, start=1):
+        x = _convolve(graph, x, block, i, past=block.frames - 1)
+    shape = graph.constant("frames_shape", np.array([0, 0, -1], dtype=np.int64))
+    x = graph.node("Reshape", graph.node("Transpose", x, perm=[2, 0, 1, 3]), shape)  # (T, B, C·F')
+    return _recurrent_clip(graph, x, classifier)
+
+
+def _crnn_frame(graph: Graph, frame: str, classifier: CRNNClassifier, state: Sequence[str]) -> tuple[str, list[str]]:
+    """(B, F) to (B, H), and the state after the frame."""
+    flat = graph.constant("flat_shape", np.array([0, -1], dtype=np.int64))
+    time, one, end = (graph.constant(k, np.array([v], np.int64)) for k, v in (("time", 2), ("one_", 1), ("end", 2**31)))
+    x, after = frame, []
+    for i, (block, before) in enumerate(zip(classifier.convolutions, state, strict=False), start=1):
+        shape = np.array([-1, block.inputs, 1, block.input_filters], dtype=np.int64)
+        x = graph.node("Reshape", x, graph.constant(f"conv{i}.frame", shape))
+        if block.frames > 1:
+            shape = np.array([-1, block.inputs, block.frames - 1, block.input_filters], dtype=np.int64)
+            past = graph.node("Reshape", before, graph.constant(f"conv{i}.past", shape))
+            x = graph.node("Concat", past, x, axis=2)
+            before = graph.node("Reshape", graph.node("Slice", x, one, end, time), flat)
+        after.append(before)
+        x = _convolve(graph, x, block, i, past=0)
+    hidden, recurrent = _recurrent_frame(graph, graph.node("Reshape", x, flat), classifier, state[len(after) :])
+    return hidden, [*after, *recurrent]
+
+
 # --- FastGRNN: its equations, and a Scan over time --------------------------------------------------------------------
 
 
@@ -187,6 +240,7 @@ def _fastgrnn_clip(graph: Graph, frames: str, classifier: FastGRNNClassifier) ->
 
 
 LAYERS = {
+    CRNNClassifier: (_crnn_clip, _crnn_frame),  # before its base class
     RecurrentClassifier: (_recurrent_clip, _recurrent_frame),
     FastGRNNClassifier: (_fastgrnn_clip, _fastgrnn_frame),
 }

@@ -73,6 +73,11 @@ class FastGRNN(nn.Module):
         self.nu = nn.Parameter(torch.tensor(-4.0))
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        # Products this small gain nothing in bfloat16, and the state would lose digits in every frame.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._forward(x.to(h.dtype), h)
+
+    def _forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         gate, update = NONLINEARITIES[self.gate], NONLINEARITIES[self.update]
         zeta, nu = self.zeta.sigmoid(), self.nu.sigmoid()
         for weight in self.input_weights:  # of all frames at once

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kws.errors import KwsError
 
-READOUTS = ("last", "mean")
+READOUTS = ("last", "mean", "best")
 
 State = tuple[Tensor, ...]
 """What the layers remember: `tensors_per_layer` tensors (B, H) for each layer, in the order of the layers."""
@@ -26,7 +26,10 @@ class StackedClassifier(nn.Module):
         last_hidden_size: units of the last layer if different; ``classes`` for as many as there are labels, which is
             the tutorial's 3-layer form.
         dropout: probability of zeroing an input of the second and later layers and of the linear layer, in training.
-        readout: what a whole clip is judged by: ``last`` frame, or ``mean`` of the log-probabilities over frames.
+        readout: what a whole clip is judged by: ``last`` frame, ``mean`` of the log-probabilities over frames, or each
+            label's ``best`` frame, which teaches a network to be sure where a word ends and at no other time
+            (max-pooling loss; Sun et al., "Max-pooling loss training of LSTM networks for small-footprint keyword
+            spotting", SLT 2016).
     """
 
     streams = True
@@ -93,4 +96,6 @@ class StackedClassifier(nn.Module):
 
     def readout(self, log_probabilities: Tensor) -> Tensor:
         """Frames to a clip: (B, T, C) to (B, C). The mean is not renormalised; it ranks, and it is the loss's input."""
+        if self.readout_name == "best":
+            return F.log_softmax(log_probabilities.amax(dim=1), dim=-1)
         return log_probabilities[:, -1] if self.readout_name == "last" else log_probabilities.mean(dim=1)

@@ -137,9 +137,14 @@ class SpotterModule(pl.LightningModule):
         self.log("training/accuracy", accuracy, sync_dist=True)
         self.fitted = {"loss": float(self.trainer.callback_metrics["training/loss_epoch"]), "accuracy": accuracy}
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Log-probabilities of clips (B, C) in full precision whatever the trainer's: what is exported is measured."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.spotter.classify(features)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and clip counts of a batch."""
-        log_probabilities = self.spotter.classify(batch.features)
+        log_probabilities = self.classify(batch.features)
         self.log(
             "validation/loss",
             self.loss(log_probabilities, batch.labels),
@@ -157,7 +162,7 @@ class SpotterModule(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Clip counts of a batch."""
-        self.test_clips.update(self.spotter.classify(batch.features), batch.labels)
+        self.test_clips.update(self.classify(batch.features), batch.labels)
 
     def on_test_epoch_end(self) -> None:
         """Test accuracy."""

@@ -1,4 +1,4 @@
-"""FastGRNN as ONNX: the numbers of PyTorch in all three files, whatever the form, any number of clips and frames."""
+"""FastGRNN and CRNN as ONNX: the numbers of PyTorch in all three files, whatever the form, any number of clips and frames."""
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_m
 from kws.export.onnx_stream import OnnxStreamExport, StreamModel
 from kws.export.parity import ParityError, allowed, compare
 from kws.featurizer import Featurizer
-from kws.networks import FastGRNNClassifier
+from kws.networks import CRNNClassifier, FastGRNNClassifier
 from kws.spotter import Spotter
 from kws.vad import VoiceActivityDetector
 
@@ -21,13 +21,15 @@ FORMS = [
     {"num_layers": 3, "last_hidden_size": "classes", "readout": "mean"},
     {"input_rank": 5, "hidden_rank": 4, "gate_nonlinearity": "hard_sigmoid"},
     {"hidden_rank": 4, "update_nonlinearity": "hard_tanh"},
+    {"network": CRNNClassifier, "channels": [6, 8], "kernel_frames": [4, 1], "kernel_filters": [5, 3]},
+    {"network": CRNNClassifier, "cell": "lstm", "readout": "mean"},
 ]
 
 
-def make(seed=1, **form):
+def make(seed=1, network=FastGRNNClassifier, **form):
     torch.manual_seed(seed)
     front = Featurizer()
-    network = FastGRNNClassifier(40, 4, hidden_size=16, **form)
+    network = network(40, 4, hidden_size=16, **form)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
