@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from kws import audio
 from kws.errors import KwsError
+from kws.featurizer import Featurizer
 
 MAX_FACTOR_DENOMINATOR = 100  # of a speed as a fraction: it bounds the work of resampling
 SMOOTH = sorted(2**a * 3**b * 5**c for a in range(2, 22) for b in range(5) for c in range(3))  # quick FFT lengths
@@ -63,6 +64,12 @@ class Augment:
         for augmentation in self.of_waveforms:
             if isinstance(augmentation, BackgroundNoise):
                 augmentation.set_noise(recordings, self.sample_rate)
+
+    def set_featurizer(self, featurizer: Featurizer) -> None:
+        """Hand over what makes the features."""
+        for augmentation in self.of_features:
+            if isinstance(augmentation, RandomEqualizer):
+                augmentation.set_featurizer(featurizer)
 
     def set_fill(self, mean: Tensor) -> None:
         """Hand over the mean of each feature over the training split, (F,): what hidden features are replaced by."""
@@ -286,6 +293,41 @@ class SpecAugment:
             hidden |= _stretch(clips, filters, self.max_filters, generator, features.device)[:, None, :]
         fill = features.mean(1, keepdim=True) if self.fill is None else self.fill.to(features)
         return torch.where(hidden, fill, features)
+
+
+class RandomEqualizer:
+    """Hears each clip through a microphone and a room of another colour: a smooth curve over the filters.
+
+    Each clip's curve has `points` at equal distances from the first filter to the last, drawn from a normal distribution
+    of `deviation_db`, and straight lines in dB between them. It multiplies the filters' outputs before the logarithm.
+    """
+
+    def __init__(self, deviation_db: float = 2.0, points: int = 5):
+        _require(deviation_db >= 0, "RandomEqualizer.deviation_db", deviation_db, "0 or more")
+        _require(isinstance(points, int) and points >= 2, "RandomEqualizer.points", points, "2 or more")
+        self.deviation_db, self.points = deviation_db, points
+        self.power = 1
+        self.log_delta: float | None = 1.0
+
+    def set_featurizer(self, featurizer: Featurizer) -> None:
+        """Take over how the features are made: their logarithm, and whether they are magnitudes or powers."""
+        if featurizer.cosines is not None:
+            raise KwsError(
+                "augment: RandomEqualizer changes the outputs of filters, and this featurizer makes cepstra of them; "
+                "choose augment=noisy, or featurizer.dct=null"
+            )
+        self.power = 2 if featurizer.power_spectrum else 1
+        self.log_delta = featurizer.log_delta
+
+    def __call__(self, features: Tensor, generator: Generator) -> Tensor:
+        clips, _, filters = features.shape
+        drawn = torch.randn(clips, 1, self.points, generator=generator, device=generator.device).to(features)
+        curve = torch.nn.functional.interpolate(drawn, size=filters, mode="linear", align_corners=True)  # (B, 1, F)
+        gain = torch.exp(curve * (self.power * self.deviation_db * math.log(10) / 20))
+        if self.log_delta is None:
+            return features * gain
+        # log(m g + δ), with m = exp(f) - δ.
+        return torch.log((torch.exp(features) - self.log_delta).clamp(min=0) * gain + self.log_delta)
 
 
 def _stretch(clips: int, length: int, widest: int, generator: Generator, device: torch.device) -> Tensor:

@@ -137,6 +137,8 @@ class SpeechDataModule(pl.LightningDataModule):
         self.source = source
         self.featurizer = featurizer
         self.augment = augment if augment and augment.active else None
+        if self.augment is not None:
+            self.augment.set_featurizer(featurizer)
         self.sample_rate = sample_rate
         self.seconds = seconds
         self.batch_size = batch_size

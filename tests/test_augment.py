@@ -7,9 +7,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from kws.augment import Augment, BackgroundNoise, Gain, Reverberation, SpecAugment, SpeedPitch, TimeShift
+from kws.augment import Augment, BackgroundNoise, Gain, RandomEqualizer, Reverberation, SpecAugment, SpeedPitch, TimeShift
 from kws.configuration import CONFIGS, register_resolvers
 from kws.errors import KwsError
+from kws.featurizer import Featurizer
 
 register_resolvers()
 
@@ -251,6 +252,32 @@ def test_masks_show_the_mean_of_each_feature():
     masked = augment.features(features, generator())
     assert ((masked == features) | (masked == torch.arange(40.0))).all()
     assert (masked != features).any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"log_delta": 1e-3, "hamming": True}, {"power_spectrum": True, "log_delta": 1e-6}, {"log": False}],
+    ids=str,
+)
+def test_an_equalizer_multiplies_the_filters_outputs(clips, settings):
+    """Against the featurizer with its filters multiplied by the same curve."""
+    featurizer = Featurizer(**settings)
+    equalizer = RandomEqualizer(deviation_db=6.0, points=3)
+    equalizer.set_featurizer(featurizer)
+    changed = equalizer(featurizer(clips[:4]), generator(5))
+    decibels = 6.0 * torch.randn(4, 1, 3, generator=generator(5))
+    place = torch.linspace(0, 2, 40)
+    left = place.floor().long().clamp(max=1)
+    curve = torch.lerp(decibels[:, 0, left], decibels[:, 0, left + 1], place - left)  # (4, 40)
+    for clip, row, found in zip(clips[:4], curve, changed, strict=True):
+        coloured = Featurizer(**settings)
+        coloured.filters.mul_(10 ** (row / (10 if featurizer.power_spectrum else 20)))
+        torch.testing.assert_close(found, coloured(clip[None])[0], rtol=2e-4, atol=2e-5)
+
+
+def test_cepstra_have_no_filters_to_equalize():
+    with pytest.raises(KwsError, match=r"featurizer\.dct=null"):
+        Augment(RATE, features=[RandomEqualizer()]).set_featurizer(Featurizer(dct=13))
 
 
 def test_masks_wider_than_the_features():

@@ -52,7 +52,7 @@ class CausalConvolution(nn.Module):
 
     def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, F) and the frames before them (B, state_size) to (B, C', T, F/2) and the last frames."""
-        past = before.to(x.dtype).reshape(len(x), self.inputs, self.frames - 1, self.input_filters)
+        past = before.reshape(len(x), self.inputs, self.frames - 1, self.input_filters)
         x = torch.cat([past, x], dim=2)
         after = x[:, :, x.shape[2] - self.frames + 1 :].reshape(len(x), self.state_size)
         return self.stages(x), after
@@ -77,14 +77,14 @@ class CRNNClassifier(RecurrentClassifier):
         self,
         input_size: int,
         num_classes: int,
-        channels: Sequence[int] = (16, 32, 32),
+        channels: Sequence[int] = (24, 32, 40),
         kernel_frames: Sequence[int] = (5, 3, 3),
         kernel_filters: Sequence[int] = (5, 3, 3),
         cell: str = "gru",
-        hidden_size: int = 96,
+        hidden_size: int = 128,
         num_layers: int = 2,
         last_hidden_size: int | str | None = None,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
         readout: str = "last",
     ):
         channels, kernel_frames, kernel_filters = list(channels), list(kernel_frames), list(kernel_filters)
@@ -102,10 +102,9 @@ class CRNNClassifier(RecurrentClassifier):
         for outputs, frames, filters in zip(channels, kernel_frames, kernel_filters, strict=True):
             convolutions.append(CausalConvolution(inputs, outputs, frames, filters, width))
             inputs, width = outputs, convolutions[-1].output_filters
-        super().__init__(
-            inputs * width, num_classes, cell, hidden_size, num_layers, last_hidden_size, dropout, readout
-        )
-        self.convolutions = nn.ModuleList(convolutions)
+        super().__init__(inputs * width, num_classes, cell, hidden_size, num_layers, last_hidden_size, dropout, readout)
+        # With the channels last in memory a processor's separable convolutions are three times as fast.
+        self.convolutions = nn.ModuleList(convolutions).to(memory_format=torch.channels_last)
         self.settings |= {"input_size": input_size, **sizes}
 
     @property
@@ -116,9 +115,11 @@ class CRNNClassifier(RecurrentClassifier):
     def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
         x, after, count = features[:, None], [], len(self.convolutions)  # (B, 1, T, F)
-        for convolution, before in zip(self.convolutions, state, strict=False):
-            x, end = convolution(x, before)
-            after.append(end)
+        # On processors a separable convolution takes many times longer in bfloat16.
+        with torch.autocast(x.device.type, enabled=False):
+            for convolution, before in zip(self.convolutions, state, strict=False):
+                x, end = convolution(x, before)
+                after.append(end)
         x = x.transpose(1, 2).flatten(2)  # (B, T, C·F')
         log_probabilities, recurrent = super().stream(x, state[count:])
         return log_probabilities, (*after, *recurrent)

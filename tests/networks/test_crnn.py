@@ -71,10 +71,10 @@ def test_a_folded_convolution_is_the_convolution_and_its_normalisation():
 
 def test_parameters_by_hand():
     network = CRNNClassifier(40, 23)
-    convolutions = 16 * 25 + 2 * 16 + (16 * 9 + 2 * 16 + 16 * 32 + 2 * 32) + (32 * 9 + 2 * 32 + 32 * 32 + 2 * 32)
-    layers = 3 * 96 * (32 * 5 + 96 + 2) + 3 * 96 * (96 + 96 + 2)
-    assert sum(p.numel() for p in network.parameters()) == convolutions + layers + 96 * 23 + 23
-    assert network.state_sizes == [4 * 40, 16 * 2 * 20, 32 * 2 * 10, 96, 96]
+    convolutions = 24 * 25 + 2 * 24 + (24 * 9 + 2 * 24 + 24 * 32 + 2 * 32) + (32 * 9 + 2 * 32 + 32 * 40 + 2 * 40)
+    layers = 3 * 128 * (40 * 5 + 128 + 2) + 3 * 128 * (128 + 128 + 2)
+    assert sum(p.numel() for p in network.parameters()) == convolutions + layers + 128 * 23 + 23
+    assert network.state_sizes == [4 * 40, 24 * 2 * 20, 32 * 2 * 10, 128, 128]
 
 
 @pytest.mark.parametrize(
