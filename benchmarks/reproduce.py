@@ -1,11 +1,20 @@
-"""The README's figures, made again: every experiment with every seed, then one table.
+"""The README's figures, made again: every variant of a study with every seed, then one table.
 
-    python benchmarks/reproduce.py tutorial best --seeds 1 2 3 -- data.root=../shared/speech_commands
+    python benchmarks/reproduce.py accuracy augment --root ../shared/speech_commands
 
-trains ``experiment=NAME seed=S`` into outputs/reproduce/NAME/seed_S, evaluates it as a stream (--no-evaluate leaves
-that out) and writes docs/results/NAME.json and NAME.md for each name. What stands after ``--`` goes to train.py. Runs
-that are finished are left as they are, and one that was interrupted goes on, so the command can be given again. Without
-names it takes every file in conf/experiment. Seconds hold for the machine that is named in the JSON.
+trains each variant of benchmarks/studies/NAME.yaml with each seed into outputs/reproduce/NAME/VARIANT/seed_S, evaluates
+it where the study asks for that, and writes docs/results/NAME.json (every run, means, corpus, machine) and NAME.md (the
+table). Runs that are finished are left as they are, and one that was interrupted goes on, so the command can be given
+again, also for some of the variants or seeds: the table holds what there is. Without names it takes every study. What
+stands after ``--`` goes to train.py. Seconds hold for the machine that is named in the JSON.
+
+A study:
+
+    about: one sentence for the table
+    seeds: [1, 2, 3]
+    common: [overrides of train.py for every variant]
+    evaluate: [overrides of evaluate.py]      # null: clip accuracy, which train.py measures, is enough
+    variants: {name: [overrides of train.py], …}
 """
 
 import argparse
@@ -13,32 +22,41 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
+
+import yaml
 
 from kws import files
 from kws.errors import KwsError
-from kws.gallery import table
-from kws.gallery.runs import Run, find_runs
+from kws.evaluation.streams import MODES
+from kws.gallery.seeds import mean_interval
+from kws.gallery.table import markdown
 
 ROOT = Path(__file__).parents[1]
-EXPERIMENTS = ROOT / "conf" / "experiment"
+STUDIES = ROOT / "benchmarks" / "studies"
+DEFINITIONS = ("best", "last")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what is missing and write the tables; 1 when an experiment came to no result."""
+    """Run what is missing and write the tables; 1 when a run came to no result."""
     options = parse(arguments)
-    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
-    for name in options.names:
-        if name not in known:
-            raise KwsError(f"there is no experiment {name!r}; choose from {', '.join(known) or 'none yet'}.")
-    failed = []
+    known = {path.stem: path for path in sorted(STUDIES.glob("*.yaml"))}
+    studies = {}
     for name in options.names or known:
-        folder = options.outputs / name
-        for seed in options.seeds:
-            if not reproduce(name, seed, folder / f"seed_{seed}", options):
-                failed.append(f"{name}, seed {seed}")
-        if any(folder.glob("*/results.json")):
-            write(name, find_runs([folder], measure=True), options)
+        if name not in known:
+            raise KwsError(f"there is no study {name!r}; choose from {', '.join(known) or 'none yet'}.")
+        studies[name] = yaml.safe_load(known[name].read_text(encoding="utf-8"))
+    failed = []
+    for name, study in studies.items():
+        variants = options.variants or study["variants"]
+        for seed in options.seeds or study["seeds"]:
+            for variant in variants:
+                if variant not in study["variants"]:
+                    raise KwsError(f"study {name} has no variant {variant!r}; it has {', '.join(study['variants'])}.")
+                if not reproduce(study, variant, seed, folder(options, name, variant, seed), options):
+                    failed.append(f"{name}, {variant}, seed {seed}")
+        write(name, study, options)
     for text in failed:
         print(f"no result: {text}", file=sys.stderr)
     return 1 if failed else 0
@@ -49,9 +67,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="files of conf/experiment; all of them by default")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--no-evaluate", dest="evaluate", action="store_false", help="clip accuracy is enough")
+    parser.add_argument("names", nargs="*", help="files of benchmarks/studies; all of them by default")
+    parser.add_argument("--root", default="../shared/speech_commands", help="recordings, as data=folder takes them")
+    parser.add_argument("--variants", nargs="+", help="of the study; all of them by default")
+    parser.add_argument("--seeds", type=int, nargs="+", help="the study's own by default")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs" / "reproduce")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results")
     options = parser.parse_args(arguments[:at])
@@ -59,17 +78,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def reproduce(name: str, seed: int, run: Path, options: argparse.Namespace) -> bool:
+def folder(options: argparse.Namespace, study: str, variant: str, seed: int) -> Path:
+    """Where a run lies."""
+    return options.outputs / study / variant / f"seed_{seed}"
+
+
+def reproduce(study: dict, variant: str, seed: int, run: Path, options: argparse.Namespace) -> bool:
     """Train and evaluate one run as far as that has not been done; whether there is a result."""
     if not (run / "results.json").is_file():
         if (run / ".composition.yaml").is_file():
             arguments = [f"resume={run}"]
         else:
-            arguments = [f"experiment={name}", f"seed={seed}", f"hydra.run.dir={run}", *options.overrides]
+            arguments = ["data=folder", f"data.root={options.root}", *study["common"], *study["variants"][variant]]
+            arguments += [*options.overrides, f"seed={seed}", f"hydra.run.dir={run}"]
         if not script("train.py", *arguments):
             return False
-    if options.evaluate and not (run / "evaluation.json").is_file():
-        return script("evaluate.py", f"run={run}")
+    if study["evaluate"] is not None and not (run / "evaluation.json").is_file():
+        return script("evaluate.py", f"run={run}", *study["evaluate"])
     return True
 
 
@@ -79,27 +104,74 @@ def script(name: str, *arguments: str) -> bool:
     return subprocess.run([sys.executable, str(ROOT / name), *arguments]).returncode == 0
 
 
-def write(name: str, runs: list[Run], options: argparse.Namespace) -> None:
-    """docs/results/NAME.json: every run, its mean over the seeds, what it was made with; NAME.md: the tables."""
-    folder, results = options.outputs / name, {}
-    results["experiment"] = name
-    given = ["--", *options.overrides] if options.overrides else []
-    results["command"] = " ".join(["python benchmarks/reproduce.py", name, "--seeds", *map(str, options.seeds), *given])
-    results["runs"] = [table.row(run) for run in runs]
-    results["seeds"] = table.seeds(runs)
-    results["environment"] = environment(folder, runs)
+def figures(run: Path) -> dict[str, Any]:
+    """What is said of one run."""
+    stored = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    result = {
+        "test": stored["test"]["accuracy"],
+        "validation": stored["validation"]["accuracy"],
+        "parameters": stored["parameters"],
+        "seconds": stored["training"]["seconds"],
+        "epochs": stored["training"]["epochs"],
+        "resumed": stored["training"]["resumed"],
+        "git_commit": stored["environment"]["git_commit"],
+    }
+    if (run / "evaluation.json").is_file():
+        evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        for mode in MODES:
+            for definition in DEFINITIONS if mode in evaluation.get("streaming") or {} else ():
+                accuracy = evaluation["streaming"][mode]["definitions"][definition]["accuracy"]
+                result[f"stream, {mode}, {definition} frame"] = accuracy
+        for point in (evaluation.get("detection") or {}).get("operating_points", ()):
+            result[f"missed at {point['false_alarms_per_hour']:g} false alarms per hour"] = point["miss_rate"]
+    return result
+
+
+def summarise(runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Over the seeds: means, and Student's 95 % interval of the test accuracy."""
+    shares = [name for name in next(iter(runs.values())) if name.startswith(("test", "valid", "stream", "missed"))]
+    mean = {name: fmean(run[name] for run in runs.values()) for name in shares if all(name in r for r in runs.values())}
+    result: dict[str, Any] = {"seeds": runs, "mean": mean}
+    if len(runs) > 1:
+        result["interval"] = list(mean_interval([run["test"] for run in runs.values()]))
+    return result
+
+
+def write(name: str, study: dict, options: argparse.Namespace) -> None:
+    """docs/results/NAME.json and NAME.md from all runs of the study that are finished."""
+    variants, facts = {}, {}
+    for variant, overrides in study["variants"].items():
+        paths = {seed: folder(options, name, variant, seed) for seed in options.seeds or study["seeds"]}
+        runs = {seed: figures(path) for seed, path in paths.items() if (path / "results.json").is_file()}
+        if not runs:
+            continue
+        variants[variant] = {"overrides": overrides, **summarise(runs)}
+        stored = json.loads((paths[next(iter(runs))] / "results.json").read_text(encoding="utf-8"))
+        facts = facts or {key: stored[key] for key in ("corpus", "environment")}
+    if not variants:
+        return
+    command = f"python benchmarks/reproduce.py {name} --root {options.root}"
+    command += f" -- {' '.join(options.overrides)}" if options.overrides else ""
+    results = {"about": study["about"], "command": command, "common": study["common"], "variants": variants, **facts}
     files.write_json(options.results / f"{name}.json", results)
-    text = f"`{results['command']}`\n\n{table.to_markdown(runs)}"
-    files.write_text(options.results / f"{name}.md", text)
+    files.write_text(options.results / f"{name}.md", f"{study['about']}\n\n`{command}`\n\n{table(variants)}")
     print(options.results / f"{name}.md")
 
 
-def environment(folder: Path, runs: list[Run]) -> dict[str, Any] | None:
-    """Versions and machine of the first run that has a result."""
-    for run in runs:
-        if run.done:
-            return json.loads((folder / run.name / "results.json").read_text(encoding="utf-8")).get("environment")
-    return None
+def table(variants: dict[str, dict[str, Any]]) -> str:
+    """A line for each variant."""
+    shares = list(dict.fromkeys(share for v in variants.values() for share in v["mean"] if share != "test"))
+    lines = []
+    for name, variant in variants.items():
+        runs = list(variant["seeds"].values())
+        accuracy = f"{100 * variant['mean']['test']:.2f}"
+        if "interval" in variant:
+            accuracy += f" ± {50 * (variant['interval'][1] - variant['interval'][0]):.2f}"
+        cells = [name, ", ".join(map(str, variant["seeds"])), f"{accuracy} %"]
+        cells += [f"{100 * variant['mean'][s]:.2f} %" if s in variant["mean"] else "–" for s in shares]
+        cells += [f"{runs[0]['parameters']:,}", f"{median(run['seconds'] for run in runs):.0f}"]
+        lines.append([*cells, " ".join(variant["overrides"])])
+    return markdown(["variant", "seeds", "test", *shares, "parameters", "seconds", "overrides"], lines)
 
 
 if __name__ == "__main__":

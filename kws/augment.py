@@ -298,8 +298,9 @@ class SpecAugment:
 class RandomEqualizer:
     """Hears each clip through a microphone and a room of another colour: a smooth curve over the filters.
 
-    Each clip's curve has `points` at equal distances from the first filter to the last, drawn from a normal distribution
-    of `deviation_db`, and straight lines in dB between them. It multiplies the filters' outputs before the logarithm.
+    Each clip's curve has `points` at equal distances from the first filter to the last, drawn from a normal
+    distribution of `deviation_db`, and straight lines in dB between them. It multiplies the filters' outputs before
+    the logarithm.
     """
 
     def __init__(self, deviation_db: float = 2.0, points: int = 5):

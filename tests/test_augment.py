@@ -7,7 +7,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from kws.augment import Augment, BackgroundNoise, Gain, RandomEqualizer, Reverberation, SpecAugment, SpeedPitch, TimeShift
+from kws.augment import (
+    Augment,
+    BackgroundNoise,
+    Gain,
+    RandomEqualizer,
+    Reverberation,
+    SpecAugment,
+    SpeedPitch,
+    TimeShift,
+)
 from kws.configuration import CONFIGS, register_resolvers
 from kws.errors import KwsError
 from kws.featurizer import Featurizer

@@ -5,11 +5,22 @@ import json
 from pathlib import Path
 
 import pytest
+import scipy.stats
+import yaml
 
+from kws import files
+from kws.configuration import CONFIGS
 from kws.errors import KwsError
 from tests.gallery.test_gallery import make_run
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "reproduce.py"
+STUDY = {
+    "about": "Small ones.",
+    "seeds": [1, 2, 3],
+    "common": ["augment=none"],
+    "evaluate": ["detection.hours=0"],
+    "variants": {"small": ["model=gru1"], "large": ["model=gru3"]},
+}
 
 
 @pytest.fixture
@@ -17,10 +28,18 @@ def reproduce(tmp_path, monkeypatch):
     specification = importlib.util.spec_from_file_location("reproduce_benchmark", SCRIPT)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "small.yaml").write_text("# small\n")
-    monkeypatch.setattr(module, "EXPERIMENTS", tmp_path / "experiment")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "sizes.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
     return module
+
+
+def fake_evaluation(run):
+    """A stream whose last frames are right more often than its best."""
+    both = {"definitions": {"last": {"accuracy": 0.8}, "best": {"accuracy": 0.4}}}
+    points = [{"false_alarms_per_hour": 0.5, "miss_rate": 0.25}]
+    content = {"streaming": dict.fromkeys(("reset", "never"), both), "detection": {"operating_points": points}}
+    files.write_json(Path(run) / "evaluation.json", content)
 
 
 def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkeypatch):
@@ -34,29 +53,55 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
                 return False  # fails again
             make_run(Path(facts["hydra.run.dir"]), 0.9 + int(facts["seed"]) / 100, int(facts["seed"]))
         else:
-            (Path(facts["run"]) / "evaluation.json").write_text("{}")
+            fake_evaluation(facts["run"])
         return True
 
     monkeypatch.setattr(reproduce, "script", script)
-    interrupted = tmp_path / "outputs" / "small" / "seed_3"
+    interrupted = tmp_path / "outputs" / "sizes" / "small" / "seed_3"
     interrupted.mkdir(parents=True)
     (interrupted / ".composition.yaml").write_text("seed: 3\n")
-    options = ["small", "--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path / "results")]
-    assert reproduce.main([*options, "--", "data.root=x"]) == 1  # seed 3 has no result
+    options = ["sizes", "--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path / "results"), "--root", "x"]
+    assert reproduce.main([*options, "--variants", "small", "--", "trainer.max_epochs=2"]) == 1  # seed 3 has no result
     assert [call[0] for call in calls] == ["train.py", "evaluate.py"] * 2 + ["train.py"]
-    assert calls[0][1:3] == ("experiment=small", "seed=1")
-    assert "data.root=x" in calls[0]
+    wanted = ("data=folder", "data.root=x", "augment=none", "model=gru1", "trainer.max_epochs=2", "seed=1")
+    assert calls[0][1:-1] == wanted
+    assert calls[1][2:] == ("detection.hours=0",)
     assert calls[-1][1] == f"resume={interrupted}"
-    results = json.loads((tmp_path / "results" / "small.json").read_text())
-    assert results["seeds"][0]["seeds"] == [1, 2]
-    assert results["seeds"][0]["test_accuracy"] == pytest.approx(0.915)
-    assert "91.50 %" in (tmp_path / "results" / "small.md").read_text()
-    assert results["command"] == "python benchmarks/reproduce.py small --seeds 1 2 3 -- data.root=x"
+    results = json.loads((tmp_path / "results" / "sizes.json").read_text())
+    assert list(results["variants"]) == ["small"]
+    small = results["variants"]["small"]
+    assert list(small["seeds"]) == ["1", "2"]
+    assert small["mean"]["test"] == pytest.approx(0.915)
+    assert small["mean"]["stream, never, best frame"] == pytest.approx(0.4)
+    assert small["mean"]["missed at 0.5 false alarms per hour"] == 0.25
+    low, high = scipy.stats.t.interval(0.95, 1, loc=0.915, scale=scipy.stats.sem([0.91, 0.92]))
+    assert small["interval"] == pytest.approx([low, high], rel=1e-6)
+    text = (tmp_path / "results" / "sizes.md").read_text()
+    assert f"91.50 ± {50 * (high - low):.2f} %" in text
+    assert results["command"] == "python benchmarks/reproduce.py sizes --root x -- trainer.max_epochs=2"
     calls.clear()
-    assert reproduce.main([*options, "--seeds", "1", "2"]) == 0
+    assert reproduce.main([*options, "--variants", "small", "--seeds", "1", "2"]) == 0
     assert calls == []
 
 
-def test_an_unknown_experiment_is_named(reproduce):
-    with pytest.raises(KwsError, match="there is no experiment 'large'; choose from small"):
-        reproduce.main(["large"])
+def test_an_unknown_study_or_variant_is_named(reproduce):
+    with pytest.raises(KwsError, match="there is no study 'colours'; choose from sizes"):
+        reproduce.main(["colours"])
+    with pytest.raises(KwsError, match="study sizes has no variant 'middle'; it has small, large"):
+        reproduce.main(["sizes", "--variants", "middle"])
+
+
+@pytest.mark.parametrize("path", sorted((SCRIPT.parent / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_can_be_composed(path):
+    """Overrides that conf/ does not know would only show after hours."""
+    from hydra import compose, initialize_config_dir
+
+    from kws import configuration
+
+    configuration.register_resolvers()
+    study = yaml.safe_load(path.read_text())
+    assert set(study) == set(STUDY)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        for overrides in study["variants"].values():
+            compose("train", ["data=folder", "data.root=x", *study["common"], *overrides])
+        compose("evaluate", ["run=x", *(study["evaluate"] or [])])

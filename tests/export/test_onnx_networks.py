@@ -1,4 +1,4 @@
-"""FastGRNN and CRNN as ONNX: the numbers of PyTorch in all three files, whatever the form, any number of clips and frames."""
+"""FastGRNN and CRNN as ONNX: PyTorch's numbers in all three files, whatever the form, and any clips and frames."""
 
 import numpy as np
 import onnx

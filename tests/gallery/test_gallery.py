@@ -40,10 +40,11 @@ def make_run(folder: Path, accuracy=0.9, seed=1, size=4, evaluated=False, **more
         "test": {"accuracy": accuracy, "interval": [accuracy - 0.01, accuracy + 0.01], "clips": 100},
         "validation": {"accuracy": accuracy},
         "parameters": own.num_parameters,
-        "training": {"seconds": 12.5},
+        "training": {"seconds": 12.5, "epochs": 3, "resumed": False},
         "corpus": {"name": "tones", "sample_rate": 8000},
         "seed": seed,
         "choices": {"model": "gru", "data": "folder"},
+        "environment": {"git_commit": "abc"},
     }
     (folder / "results.json").write_text(json.dumps(results | more))
     if evaluated:
