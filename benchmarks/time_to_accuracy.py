@@ -1,0 +1,165 @@
+"""Seconds until this project's training is as good as a whole run in the manner of ELL's trainer.
+
+    python benchmarks/time_to_accuracy.py --root ../shared/speech_commands
+
+trains the tutorial's 2×GRU-128 on the tutorial's features twice, one after the other on the same machine with the same
+threads:
+
+* as ELL's ``train_classifier.py`` does: 30 epochs of RMSprop at 1e-3 with weight decay 1e-5 over features computed
+  beforehand, collated clip by clip by a `DataLoader`, in float32; only its steps are timed, not its validation;
+* as ``python train.py experiment=quick`` does, with its augmentation, callbacks, checkpoints and validation all timed.
+
+The second is over when its validation accuracy first reaches what the first ended with. What comes before the first
+step (starting Python, decoding, measuring the normalization) counts for neither. Seconds are the wall's and the
+processor's. Writes benchmarks/results/time_to_accuracy.json.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from kws import configuration
+from kws.configuration import CONFIGS
+from kws.environment import environment
+from kws.evaluation.clips import log_probabilities
+from kws.files import write_json
+from kws.training.module import SpotterModule
+from kws.training.run import build_data, build_spotter, quieten
+
+HERE = Path(__file__).parent
+EPOCHS, BATCH = 30, 128  # ELL's
+
+
+class Clock:
+    """The wall's and the processor's seconds while it runs."""
+
+    def __init__(self):
+        self.wall = self.processor = 0.0
+
+    def __enter__(self):
+        self.started = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_):
+        self.wall += time.perf_counter() - self.started[0]
+        self.processor += time.process_time() - self.started[1]
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds up to now, also while it runs."""
+        wall, processor = self.started
+        return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+
+
+def validation_accuracy(spotter, data) -> float:
+    """Share of the validation clips that are given their label."""
+    given = log_probabilities(spotter, data.split_features("validation")).argmax(-1)
+    return float((given == torch.from_numpy(data.clip_labels("validation"))).float().mean())
+
+
+def ells_manner(config: DictConfig) -> dict:
+    """A whole run as ELL's trainer does it."""
+    pl.seed_everything(config.seed, verbose=False)
+    data = build_data(config)
+    spotter = build_spotter(config, data)
+    features = torch.from_numpy(data.split_features("training")[:])
+    labels = torch.from_numpy(data.clip_labels("training"))
+    loader = DataLoader(TensorDataset(features, labels), BATCH, shuffle=True, drop_last=True)
+    optimizer = torch.optim.RMSprop(spotter.classifier.parameters(), lr=1e-3, weight_decay=1e-5)
+    clock, epochs = Clock(), []
+    for epoch in range(1, EPOCHS + 1):
+        spotter.train()
+        with clock:
+            for batch, wanted in loader:
+                loss = nn.functional.nll_loss(spotter.classify(batch), wanted)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        spotter.eval()
+        accuracy = validation_accuracy(spotter, data)
+        epochs.append({"wall": clock.wall, "processor": clock.processor, "validation": accuracy})
+        print(f"ELL's manner, epoch {epoch}: {accuracy:.1%} after {clock.wall:.0f} s")
+    return {"epochs": epochs, "validation": accuracy, "wall": clock.wall, "processor": clock.processor}
+
+
+class Watch(pl.Callback):
+    """Seconds and validation accuracy at the end of each epoch."""
+
+    def __init__(self):
+        self.epochs: list[dict[str, float]] = []
+        self.clock = Clock()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.clock.__enter__()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        accuracy = float(trainer.callback_metrics["validation/accuracy"])
+        self.epochs.append({**self.clock.so_far(), "validation": accuracy})
+
+
+def ours(config: DictConfig, directory: str) -> list[dict[str, float]]:
+    """A run of train.py, up to its last epoch."""
+    pl.seed_everything(config.seed, verbose=False)
+    data = build_data(config)
+    spotter = build_spotter(config, data)
+    module = SpotterModule(spotter, instantiate(config.optimizer), instantiate(config.scheduler), **config.training)
+    watch = Watch()
+    trainer = instantiate(
+        config.trainer,
+        callbacks=[*instantiate(config.callbacks).values(), watch],
+        logger=instantiate(config.logger),
+        default_root_dir=directory,
+    )
+    trainer.fit(module, datamodule=data)
+    return watch.epochs
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    """Measure, print, write JSON; hands back what it wrote."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("../shared/speech_commands"))
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "time_to_accuracy.json")
+    parser.add_argument("overrides", nargs="*", help="settings of this project's training")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    configuration.register_resolvers()
+    quieten()
+    with tempfile.TemporaryDirectory() as directory, initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        common = [f"directory={directory}", "data=folder", f"data.root={options.root}", "export=[]"]
+        baseline = ells_manner(compose("train", [*common, "featurizer=tutorial", "augment=none", "model=gru"]))
+        epochs = ours(compose("train", [*common, "experiment=quick", *options.overrides]), directory)
+    reached = next((epoch for epoch in epochs if epoch["validation"] >= baseline["validation"]), None)
+    results = {
+        "threads": options.threads,
+        "ells_manner": baseline,
+        "overrides": options.overrides,
+        "ours": epochs,
+        "reached": reached,
+        "share": reached and {clock: reached[clock] / baseline[clock] for clock in ("wall", "processor")},
+        "environment": environment(),
+    }
+    write_json(options.output, results)
+    print(f"ELL's manner: {baseline['validation']:.1%} after {baseline['wall']:.0f} s ({EPOCHS} epochs)")
+    if reached:
+        number, share = epochs.index(reached) + 1, results["share"]
+        print(
+            f"experiment=quick: {reached['validation']:.1%} after {reached['wall']:.0f} s (epoch {number} of "
+            f"{len(epochs)}), {share['wall']:.1%} of that time ({share['processor']:.1%} of the processor's)"
+        )
+    else:
+        print(f"experiment=quick never reached it: {epochs[-1]['validation']:.1%}")
+    print(options.output)
+    return results
+
+
+if __name__ == "__main__":
+    main()
