@@ -37,7 +37,7 @@ def make(cell="gru", layers=2, readout="last"):
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@pytest.mark.parametrize("readout", ["last", "mean", "best"])
 def test_exports_equal_pytorch(tmp_path, cell, layers, readout):
     spotter, probe = make(cell, layers, readout)
     exported = {e.format: e for e in OnnxExport(tolerance=1e-5).export(spotter, probe, tmp_path)}

@@ -92,6 +92,10 @@ def test_readout():
     frames = torch.log_softmax(torch.randn(2, 6, 5), -1)
     torch.testing.assert_close(network("gru", 1, readout="last").readout(frames), frames[:, 5])
     torch.testing.assert_close(network("gru", 1, readout="mean").readout(frames), frames.sum(1) / 6)
+    best = network("gru", 1, readout="best").readout(frames)
+    peaks = frames.numpy().max(1)  # each label's best frame
+    expected = peaks - np.log(np.exp(peaks).sum(-1, keepdims=True))
+    np.testing.assert_allclose(best.numpy(), expected, atol=1e-6)
 
 
 def test_probabilities_sum_to_one(features):

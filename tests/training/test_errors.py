@@ -54,7 +54,7 @@ def test_train_names_what_is_wrong(here, arguments, named):
     ("override", "named"),
     [
         ("data.words=[high,absent]", ["absent"]),
-        ("model.readout=best", ["model.readout='best'"]),
+        ("model.readout=first", ["model.readout='first'"]),
         ("model.hidden_size=-1", ["model.hidden_size=-1"]),
         ("training.state=flow", ["training.state='flow'"]),
         ("training.label_smoothing=1.5", ["training.label_smoothing=1.5"]),
