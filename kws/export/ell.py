@@ -26,6 +26,7 @@ NO_FASTGRNN = (
     "FastGRNN: classifier.ell is not available, because its form in ELL has not been established by running ELL; "
     "classifier_ell.onnx is what ELL's own importer reads."
 )
+NO_CRNN = "No Ell files: ELL cannot hold a CRNN's convolutions, which keep earlier frames; stream.onnx holds them."
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -120,6 +121,9 @@ class EllExport(Exporter):
 
     @torch.no_grad()
     def export(self, spotter: Spotter, probe: Probe, directory: Path) -> list[Exported]:
+        if isinstance(spotter.classifier, CRNNClassifier):
+            print(NO_CRNN)
+            return []
         directory = Path(directory)
         chosen = np.unique(np.linspace(0, len(probe.features) - 1, min(self.clips, len(probe.features))).astype(int))
         waveforms, features = probe.waveforms[chosen], np.ascontiguousarray(probe.features[chosen])

@@ -8,6 +8,7 @@ import torch
 
 from kws.errors import KwsError
 from kws.export.base import Probe
+from kws.export.ell import NO_CRNN, EllExport, models
 from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_model
 from kws.export.onnx_stream import OnnxStreamExport, StreamModel
 from kws.export.parity import ParityError, allowed, compare
@@ -40,6 +41,14 @@ def make(seed=1, network=FastGRNNClassifier, **form):
     features = front(samples)
     spotter.normalization.measure([features])
     return spotter, Probe((samples.clamp(-1, 1) * 32767).short().numpy(), features.numpy())
+
+
+def test_ell_cannot_hold_a_crnn(tmp_path, capsys):
+    spotter, probe = make(network=CRNNClassifier)
+    assert EllExport().write(spotter, probe, tmp_path) == []
+    assert capsys.readouterr().out == NO_CRNN + "\n"
+    with pytest.raises(KwsError, match="ELL has no node for a CRNNClassifier"):
+        models(spotter)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
