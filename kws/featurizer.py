@@ -175,9 +175,10 @@ class Featurizer(nn.Module):
         """Features of windows that are already filtered and buffered: (…, window_size) to (…, num_features)."""
         if self.window is not None:
             windows = windows * self.window
-        spectrum = torch.fft.rfft(windows, n=self.fft_size).abs()  # (…, K) with K = fft_size / 2 + 1
-        if self.power_spectrum:
-            spectrum = spectrum.square() / self.fft_size
+        spectrum = torch.fft.rfft(windows, n=self.fft_size)  # (…, K) with K = fft_size / 2 + 1
+        # The magnitude by its squares: PyTorch's abs() of complex numbers takes twice as long.
+        spectrum = spectrum.real.square() + spectrum.imag.square()
+        spectrum = spectrum / self.fft_size if self.power_spectrum else spectrum.sqrt()
         features = spectrum @ self.filters  # (…, num_filters)
         if self.log_delta is not None:
             features = (features + self.log_delta).log()
