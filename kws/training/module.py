@@ -30,6 +30,9 @@ class SpotterModule(pl.LightningModule):
             ended, as on a stream, with the gradient cut between clips. ``mixed``: some lanes do, drawn at each step.
         carry_share: probability that a lane goes on, when mixed.
         pause_seconds: longest pause, of silence or background noise, that carried lanes hear between two clips.
+        joined: clips that follow each other in one sequence, each judged within its own span. The gradient goes
+            through all of them, so that the network learns to let go of a word before the next one begins. A batch
+            that is not a multiple leaves its last clips out.
     """
 
     def __init__(
@@ -41,23 +44,27 @@ class SpotterModule(pl.LightningModule):
         state: str = "reset",
         carry_share: float = 0.5,
         pause_seconds: float = 0.0,
+        joined: int = 1,
     ):
         super().__init__()
         if state not in STATES:
             raise KwsError(f"training.state={state!r} is unknown; choose one of {', '.join(STATES)}.")
         if not pause_seconds >= 0:
             raise KwsError(f"training.pause_seconds={pause_seconds} must be 0 or more.")
+        if joined < 1:
+            raise KwsError(f"training.joined={joined} must be at least 1.")
         if not 0 <= label_smoothing < 1:
             raise KwsError(f"training.label_smoothing={label_smoothing} must lie in [0, 1).")
-        if state != "reset" and not spotter.classifier.streams:
-            network = type(spotter.classifier).__name__
-            raise KwsError(f"training.state={state} needs a network with a state; a {network} judges whole clips.")
+        if (state != "reset" or joined > 1) and not spotter.classifier.streams:
+            network, setting = type(spotter.classifier).__name__, f"training.state={state} training.joined={joined}"
+            raise KwsError(f"{setting} needs a network with a state; a {network} judges whole clips.")
         self.spotter = spotter
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
         self.pause_seconds = pause_seconds
+        self.joined = joined
         self.pauses: Pauses | None = None
         self.carried: tuple[Tensor, ...] | None = None
         self.fitted: dict[str, float] = {}  # loss and accuracy of the last whole epoch
@@ -113,18 +120,25 @@ class SpotterModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        spotter = self.spotter
-        features = spotter.normalization(batch.features)  # (B, T, F)
-        if self.carry_share:
-            frames, state = spotter.classifier.stream(features, self.first_state(len(features)))  # (B, T, C)
-            self.carried = tuple(tensor.detach() for tensor in state)
-        else:
-            frames = spotter.classifier(features)  # (B, T, C)
-        log_probabilities = spotter.classifier.readout(frames)  # (B, C)
-        loss = self.loss(log_probabilities, batch.labels)
-        self.training_clips.update(log_probabilities.detach(), batch.labels)
-        self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=len(features), sync_dist=True)
+        lanes = max(len(batch.labels) // self.joined, 1)
+        clips = min(lanes * self.joined, len(batch.labels))
+        labels = batch.labels[:clips]
+        features = self.spotter.normalization(batch.features[:clips])  # (B, T, F)
+        frames = self.listen(features.reshape(lanes, -1, features.shape[-1])).reshape(clips, features.shape[1], -1)
+        log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
+        loss = self.loss(log_probabilities, labels)
+        self.training_clips.update(log_probabilities.detach(), labels)
+        self.log("training/loss", loss, on_step=True, on_epoch=True, batch_size=clips, sync_dist=True)
         return loss
+
+    def listen(self, features: Tensor) -> Tensor:
+        """Log-probabilities (lanes, frames, C) of normalised sequences, each lane from the state it starts with."""
+        classifier = self.spotter.classifier
+        if not self.carry_share:
+            return classifier(features)
+        frames, state = classifier.stream(features, self.first_state(len(features)))
+        self.carried = tuple(tensor.detach() for tensor in state)
+        return frames
 
     def on_train_epoch_start(self) -> None:
         """A new order of the clips begins with empty lanes."""
