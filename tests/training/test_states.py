@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kws.data import Batch
+from kws.errors import KwsError
 from kws.featurizer import Featurizer
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
@@ -83,3 +84,41 @@ def test_pauses_are_silence_or_noise_of_drawn_length():
     assert levels.max() > 20 * levels[levels > 0].min()
     silent = Pauses(Featurizer(), [], 0.32)
     assert not any(silent.features(4).any() for _ in range(5))
+
+
+@pytest.mark.parametrize("readout", ["last", "best"])
+def test_joined_clips_follow_each_other(readout):
+    """Against the clips put end to end by hand; the last of a batch that is no multiple is left out."""
+    trained = module(joined=3)
+    classifier = trained.spotter.classifier
+    classifier.readout_name = readout
+    clips = batch(7)
+    loss = trained.training_step(clips, 0)
+    features = trained.spotter.normalization(clips.features)
+    expected = []
+    for lane in (0, 3):
+        frames = classifier(torch.cat(list(features[lane : lane + 3]))[None])[0]  # (27, C)
+        for i in range(3):
+            scores = classifier.readout(frames[None, 9 * i : 9 * i + 9])
+            expected.append(-scores[0, clips.labels[lane + i]])
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    assert trained.training_clips.results()["clips"] == 6
+
+
+def test_the_gradient_goes_through_joined_clips():
+    trained = module(joined=2)
+    first, second = batch(2).features.clone().requires_grad_(), torch.tensor([0, 1])
+    log_probabilities = trained.listen(first.reshape(1, 18, 40)).reshape(2, 9, 3)[1, -1]
+    log_probabilities[second[1]].backward()
+    assert first.grad[0].abs().max() > 0  # the first clip's frames, from the second clip's label
+
+
+def test_a_batch_smaller_than_what_is_joined():
+    trained = module(joined=4)
+    assert torch.isfinite(trained.training_step(batch(3), 0))
+    assert trained.training_clips.results()["clips"] == 3
+
+
+def test_joined_is_counted_from_one():
+    with pytest.raises(KwsError, match=r"training\.joined=0"):
+        module(joined=0)
