@@ -124,7 +124,8 @@ class SpotterModule(pl.LightningModule):
         clips = min(lanes * self.joined, len(batch.labels))
         labels = batch.labels[:clips]
         features = self.spotter.normalization(batch.features[:clips])  # (B, T, F)
-        frames = self.listen(features.reshape(lanes, -1, features.shape[-1])).reshape(clips, features.shape[1], -1)
+        frames = self.listen(features.reshape(lanes, -1, features.shape[-1]))
+        frames = frames.reshape(clips, -1, frames.shape[-1])  # (B, T, C)
         log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
         loss = self.loss(log_probabilities, labels)
         self.training_clips.update(log_probabilities.detach(), labels)
