@@ -19,6 +19,10 @@ FORMAT = "kws.spotter"
 VERSION = 1
 
 
+RESTING = "_silence_"
+"""The label, where a corpus has it, of what is heard when nothing is said."""
+
+
 class SpotterState(NamedTuple):
     """Where each of B streams stands. Passed in, handed back, kept nowhere else."""
 
@@ -63,6 +67,7 @@ class Spotter(nn.Module):
         self.normalization = normalization or Normalization(featurizer.num_features)
         self.classifier = classifier
         self.labels = tuple(labels)
+        self.classifier.resting = self.labels.index(RESTING) if RESTING in self.labels else None
         self.vad = vad
         self.decoder = Decoder(self.labels, featurizer.hop_seconds, **(decoder or {}))
         self.about = dict(about or {})

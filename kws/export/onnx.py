@@ -51,7 +51,11 @@ def clip_model(spotter: Spotter) -> onnx.ModelProto:
     if classifier.readout_name == "last":
         result = graph.node("Gather", outputs, graph.constant("last", np.array(-1, dtype=np.int64)), axis=0)
     elif classifier.readout_name == "best":
-        result = graph.node("LogSoftmax", graph.node("ReduceMax", outputs, axes=[0], keepdims=0), axis=-1)
+        result = graph.node("ReduceMax", outputs, axes=[0], keepdims=0)
+        if classifier.resting is not None:
+            rest = graph.constant("rest", np.arange(len(spotter.labels)) == classifier.resting)
+            result = graph.node("Where", rest, graph.node("ReduceMin", outputs, axes=[0], keepdims=0), result)
+        result = graph.node("LogSoftmax", result, axis=-1)
     else:
         result = graph.node("ReduceMean", outputs, axes=[0], keepdims=0)
     graph.output(result, "log_probabilities", ["batch", len(spotter.labels)])

@@ -29,11 +29,16 @@ class StackedClassifier(nn.Module):
         readout: what a whole clip is judged by: ``last`` frame, ``mean`` of the log-probabilities over frames, or each
             label's ``best`` frame, which teaches a network to be sure where a word ends and at no other time
             (max-pooling loss; Sun et al., "Max-pooling loss training of LSTM networks for small-footprint keyword
-            spotting", SLT 2016).
+            spotting", SLT 2016). The `resting` label is judged by its worst frame instead: silence must last.
+
+    Attributes:
+        resting: class index of what is heard when nothing is said, if there is such a label; the spotter, which knows
+            the labels, sets it.
     """
 
     streams = True
     tensors_per_layer = 1
+    resting: int | None = None
 
     def __init__(
         self,
@@ -97,5 +102,9 @@ class StackedClassifier(nn.Module):
     def readout(self, log_probabilities: Tensor) -> Tensor:
         """Frames to a clip: (B, T, C) to (B, C). The mean is not renormalised; it ranks, and it is the loss's input."""
         if self.readout_name == "best":
-            return F.log_softmax(log_probabilities.amax(dim=1), dim=-1)
+            scores = log_probabilities.amax(dim=1)
+            if self.resting is not None:
+                rest = torch.arange(scores.shape[1], device=scores.device) == self.resting
+                scores = torch.where(rest, log_probabilities.amin(dim=1), scores)
+            return F.log_softmax(scores, dim=-1)
         return log_probabilities[:, -1] if self.readout_name == "last" else log_probabilities.mean(dim=1)

@@ -24,6 +24,7 @@ FORMS = [
     {"hidden_rank": 4, "update_nonlinearity": "hard_tanh"},
     {"network": CRNNClassifier, "channels": [6, 8], "kernel_frames": [4, 1], "kernel_filters": [5, 3]},
     {"network": CRNNClassifier, "cell": "lstm", "readout": "mean"},
+    {"hidden_rank": 4, "readout": "best"},
 ]
 
 
@@ -35,7 +36,7 @@ def make(seed=1, network=FastGRNNClassifier, **form):
         for parameter in network.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
     detector = VoiceActivityDetector(40, front.hop_seconds)
-    spotter = Spotter(front, network, ["yes", "no", "up", "down"], vad=detector).eval()
+    spotter = Spotter(front, network, ["yes", "no", "up", "_silence_"], vad=detector).eval()
     envelope = (torch.arange(30 * 8000).reshape(30, 8000) % 7000 > 3000) * 0.4 + 0.0005
     samples = torch.randn(30, 8000, generator=torch.Generator().manual_seed(2)) * envelope
     features = front(samples)

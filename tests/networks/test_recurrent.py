@@ -98,6 +98,16 @@ def test_readout():
     np.testing.assert_allclose(best.numpy(), expected, atol=1e-6)
 
 
+def test_silence_is_judged_by_its_worst_frame():
+    resting = network("gru", 1, readout="best")
+    resting.resting = 2
+    frames = torch.randn(4, 6, 5).log_softmax(-1)
+    scores = frames.numpy().max(1)
+    scores[:, 2] = frames.numpy()[:, :, 2].min(1)
+    expected = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    np.testing.assert_allclose(resting.readout(frames).numpy(), expected, atol=1e-6)
+
+
 def test_probabilities_sum_to_one(features):
     torch.testing.assert_close(network("gru", 2)(features).exp().sum(-1), torch.ones(4, 11))
 
