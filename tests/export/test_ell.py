@@ -11,8 +11,9 @@ from kws.configuration import CONFIGS, register_resolvers
 from kws.ell import archive, importer, interpreter, metadata
 from kws.errors import KwsError
 from kws.export.base import Probe
-from kws.export.ell import EllExport, GraphExport, models
+from kws.export.ell import EllExport, GraphExport, models, transform_rounding
 from kws.export.parity import ParityError
+from kws.featurizer import Featurizer
 from kws.spotter import Spotter
 
 register_resolvers()
@@ -154,3 +155,20 @@ def test_models_are_drawn(tmp_path):
     text = (tmp_path / "classifier_vad.dot").read_text()
     assert text.count('label="reset"') == 2
     assert (tmp_path / "classifier_vad.svg").read_text().lstrip().startswith("<?xml")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", [{"log_delta": 1e-3}, {"log_delta": 1e-6, "dct": 13}, {"log": False}], ids=str)
+def test_rounding_of_the_transform_is_allowed_and_no_more(settings):
+    """Against a float64 featurizer, on clicks and whispers: quiet filters in loud frames keep few digits."""
+    front = Featurizer(hamming=True, **settings)
+    time = torch.arange(8000) / 8000
+    samples = (torch.sin(2 * np.pi * 300 * time) + 1e-4 * torch.randn(8000))[None] * torch.tensor([[1.0], [1e-3]])
+    exact = Featurizer(hamming=True, **settings).double()
+    error = np.abs(front(samples).numpy() - exact(samples.double()).numpy())
+    allowed = transform_rounding(front, samples)
+    assert (error <= 1e-5 * np.abs(exact(samples.double()).numpy()).max() + allowed).all()
+    if settings.get("log", True):
+        assert np.median(allowed) < 1e-2
+    else:
+        assert not allowed.any()
