@@ -1,6 +1,7 @@
 """The LightningModule: what a training step is."""
 
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,8 @@ class SpotterModule(pl.LightningModule):
         self.pauses: Pauses | None = None
         self.carried: tuple[Tensor, ...] | None = None
         self.fitted: dict[str, float] = {}  # loss and accuracy of the last whole epoch
+        self.earlier_seconds = 0.0  # that a resumed run had trained before
+        self.started: float | None = None
         self.training_clips = ClipMeter(spotter.labels)
         self.validation_clips = ClipMeter(spotter.labels)
         self.test_clips = ClipMeter(spotter.labels)
@@ -141,6 +144,15 @@ class SpotterModule(pl.LightningModule):
         self.carried = tuple(tensor.detach() for tensor in state)
         return frames
 
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in training, those before an interruption too."""
+        return self.earlier_seconds + (time.perf_counter() - self.started if self.started is not None else 0.0)
+
+    def on_fit_start(self) -> None:
+        """The clock starts."""
+        self.started = time.perf_counter()
+
     def on_train_epoch_start(self) -> None:
         """A new order of the clips begins with empty lanes."""
         self.carried = None
@@ -187,9 +199,11 @@ class SpotterModule(pl.LightningModule):
         """Dropout and mixed states draw from the global generator, so a resumed run needs it where it stood."""
         checkpoint["random_state"] = torch.get_rng_state()
         checkpoint["fitted"] = self.fitted
+        checkpoint["seconds"] = self.seconds
         checkpoint["spotter_settings"] = self.spotter.settings
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the generator back."""
         torch.set_rng_state(checkpoint["random_state"])
         self.fitted = checkpoint.get("fitted", {})
+        self.earlier_seconds = checkpoint.get("seconds", 0.0)

@@ -1,7 +1,6 @@
 """One training run, from a composed configuration to a run directory."""
 
 import logging
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -74,14 +73,13 @@ def train(config: DictConfig) -> float:
         files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
         files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
-    started = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     except RuntimeError as error:
         if checkpoint is not None and "size mismatch" in str(error):
             raise KwsError(f"{str(checkpoint)!r} holds a network of another shape than the configuration.") from error
         raise
-    seconds = time.perf_counter() - started
+    seconds = module.seconds
     if trainer.interrupted:
         raise KeyboardInterrupt
     fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step, **module.fitted}

@@ -103,3 +103,14 @@ def test_killed_and_resumed(corpus, undisturbed, moment):
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)["global_step"] == 3 * STEPS
     for name, tensor in weights.items():
         assert torch.equal(tensor, undisturbed[1][name]), name
+
+
+def test_the_seconds_before_an_interruption_count(corpus, undisturbed):
+    run = train(corpus, "seconds")
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
+    assert 0 < checkpoint["seconds"] < json.loads((run / "results.json").read_text())["training"]["seconds"]
+    torch.save({**checkpoint, "seconds": 1000.0}, run / "checkpoints" / "last.ckpt")
+    (run / "results.json").unlink()
+    assert call("train", f"resume={run}").status == 0
+    seconds = json.loads((run / "results.json").read_text())["training"]["seconds"]
+    assert 1000 < seconds < 1060
