@@ -91,7 +91,7 @@ def judge_detector(spotter: Spotter, vad: Any, stream: SearchStream, definition:
         spotter.vad = own
     outputs = frames.log_probabilities.numpy().reshape(stream.labels.size, stream.hops, -1)
     signal = frames.signal.numpy()
-    given = judge(outputs)[definition].reshape(stream.labels.shape)
+    given = judge(outputs, spotter.labels)[definition].reshape(stream.labels.shape)
     falls = np.diff(signal, axis=1, prepend=0) < 0
     return {
         **share((given == stream.labels).ravel()),

@@ -41,7 +41,14 @@ def test_every_frame_is_judged_within_its_own_clip():
 
 def test_definitions():
     p = np.array([[[0.6, 0.4], [0.1, 0.9], [0.7, 0.3]]])
-    assert {name: given.tolist() for name, given in judge(np.log(p)).items()} == {"best": [1], "last": [0], "mean": [1]}
+    given = judge(np.log(p), ["yes", "no"])
+    assert {name: index.tolist() for name, index in given.items()} == {"best": [1], "last": [0], "mean": [1]}
+
+
+def test_silence_around_a_word_does_not_win_the_clip():
+    p = np.array([[[0.01, 0.99], [0.8, 0.2], [0.02, 0.98]], [[0.1, 0.9], [0.05, 0.95], [0.2, 0.8]]])
+    assert judge(np.log(p), ["yes", "_silence_"])["best"].tolist() == [0, 1]
+    assert judge(np.log(p), ["yes", "no"])["best"].tolist() == [1, 1]
 
 
 def test_order_is_seeded_and_complete():
