@@ -21,7 +21,7 @@ from kws.vad import VoiceActivityDetector
 
 MODES = ("reset", "never", "vad")
 DEFINITIONS = {
-    "best": "the label with the highest probability in any frame of the clip's span (the tutorial's); silence by its worst",
+    "best": "the label with the highest probability in any frame of the span (the tutorial's); silence by its worst",
     "last": "the label with the highest probability in the span's last frame",
     "mean": "the label with the highest mean log-probability over the span",
 }
