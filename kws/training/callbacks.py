@@ -32,7 +32,7 @@ class EpochLines(pl.Callback):
         metrics["training/accuracy"] = pl_module.training_clips.results()["accuracy"]
         parts = [f"epoch {trainer.current_epoch + 1:3d}/{trainer.max_epochs}"]
         for name, text, scale in (
-            ("training/loss", "loss {:.3f}", 1),
+            ("training/loss_epoch", "loss {:.3f}", 1),
             ("training/accuracy", "training {:.1f} %", 100),
             ("validation/accuracy", "validation {:.1f} %", 100),
         ):

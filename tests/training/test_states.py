@@ -65,7 +65,8 @@ def test_mixed_carries_the_share_it_is_told():
 def test_a_pause_moves_the_state():
     trained = module(state="carry", pause_seconds=0.5)
     noise = (np.random.default_rng(0).normal(size=20000) * 3000).astype(np.int16)
-    trained._trainer = SimpleNamespace(datamodule=SimpleNamespace(waveforms=SimpleNamespace(noise=[noise])))
+    data = SimpleNamespace(waveforms=SimpleNamespace(noise=[noise]))
+    trained._trainer = SimpleNamespace(datamodule=data, global_step=0, log_every_n_steps=10, loggers=[])
     trained.training_step(batch(), 0)
     before = [tensor.clone() for tensor in trained.carried]
     torch.manual_seed(3)
