@@ -26,17 +26,18 @@ class EpochLines(pl.Callback):
         self.started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # The module logs its accuracy after the callbacks have been called, so it is asked here. In a distributed
-        # training every process must ask, for their figures are put together; the first one prints.
+        # The module logs its loss and accuracy after the callbacks have been called, so it is asked here. In a
+        # distributed training every process must ask, for their figures are put together; the first one prints.
         metrics = dict(trainer.callback_metrics)
+        metrics["training/loss"] = pl_module.training_loss()
         metrics["training/accuracy"] = pl_module.training_clips.results()["accuracy"]
         parts = [f"epoch {trainer.current_epoch + 1:3d}/{trainer.max_epochs}"]
         for name, text, scale in (
-            ("training/loss_epoch", "loss {:.3f}", 1),
+            ("training/loss", "loss {:.3f}", 1),
             ("training/accuracy", "training {:.1f} %", 100),
             ("validation/accuracy", "validation {:.1f} %", 100),
         ):
-            value = metrics.get(name, metrics.get(f"{name}_epoch"))
+            value = metrics.get(name)
             if value is not None:
                 parts.append(text.format(float(value) * scale))
         parts.append(f"{time.perf_counter() - self.started:.1f} s")

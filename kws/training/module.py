@@ -144,6 +144,11 @@ class SpotterModule(pl.LightningModule):
             for logger in trainer.loggers:
                 logger.log_metrics({"training/loss_step": float(loss)}, step=trainer.global_step)
 
+    def training_loss(self) -> float:
+        """Mean over the epoch's clips so far; in a distributed training every process must ask."""
+        total, clips = self.all_gather(self.losses).reshape(-1, 2).sum(0).tolist()
+        return total / max(clips, 1)
+
     def listen(self, features: Tensor) -> Tensor:
         """Log-probabilities (lanes, frames, C) of normalised sequences, each lane from the state it starts with."""
         classifier = self.spotter.classifier
@@ -170,11 +175,10 @@ class SpotterModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Training loss and accuracy of the epoch, measured while the weights moved."""
-        total, clips = self.losses.tolist()
-        self.log("training/loss_epoch", total / max(clips, 1), sync_dist=True)
-        accuracy = self.training_clips.results()["accuracy"]
+        loss, accuracy = self.training_loss(), self.training_clips.results()["accuracy"]
+        self.log("training/loss_epoch", loss, sync_dist=True)
         self.log("training/accuracy", accuracy, sync_dist=True)
-        self.fitted = {"loss": float(self.trainer.callback_metrics["training/loss_epoch"]), "accuracy": accuracy}
+        self.fitted = {"loss": loss, "accuracy": accuracy}
 
     def classify(self, features: Tensor) -> Tensor:
         """Log-probabilities of clips (B, C) in full precision whatever the trainer's: what is exported is measured."""

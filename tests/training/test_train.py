@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -91,13 +92,20 @@ def test_the_best_epoch_is_kept(trained):
 
 
 def test_curves_and_pictures_are_in_tensorboard(here, corpus):
-    _, run = train(corpus, "augment=noisy")
+    done, run = train(corpus, "augment=noisy", "trainer.log_every_n_steps=2")
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "audio": 0})
     events.Reload()
     scalars = set(events.Tags()["scalars"])
     assert {"training/accuracy", "validation/accuracy", "validation/loss", "training/loss_epoch", "lr-AdamW"} <= scalars
     assert {"final/test_accuracy", "final/validation_accuracy"} <= scalars
     assert len(events.Scalars("validation/accuracy")) == 4
+    # The lines printed are of the epoch they name, and the epoch's loss is the mean over its clips.
+    losses = [event.value for event in events.Scalars("training/loss_epoch")]
+    printed = [float(loss) for loss in re.findall(r"epoch +\d+/4 · loss (\d+\.\d+)", done.out)]
+    assert printed == [pytest.approx(loss, abs=6e-4) for loss in losses]
+    assert losses[-1] == pytest.approx(results(run)["training"]["loss"], rel=1e-5)
+    steps = [event.step for event in events.Scalars("training/loss_step")]
+    assert steps == list(range(1, results(run)["training"]["steps"], 2))
     assert events.Scalars("final/test_accuracy")[0].value == pytest.approx(results(run)["test"]["accuracy"])
     images, audio = events.Tags()["images"], events.Tags()["audio"]
     assert "test/confusion" in images
