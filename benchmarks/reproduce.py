@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, study in studies.items():
         variants = options.variants or study["variants"]
         for seed in options.seeds or study["seeds"]:
-            for variant in variants:
+            for variant in () if options.table else variants:
                 if variant not in study["variants"]:
                     raise KwsError(f"study {name} has no variant {variant!r}; it has {', '.join(study['variants'])}.")
                 if not reproduce(study, variant, seed, folder(options, name, variant, seed), options):
@@ -71,6 +71,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", default="../shared/speech_commands", help="recordings, as data=folder takes them")
     parser.add_argument("--variants", nargs="+", help="of the study; all of them by default")
     parser.add_argument("--seeds", type=int, nargs="+", help="the study's own by default")
+    parser.add_argument("--table", action="store_true", help="run nothing, only write the tables of what there is")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs" / "reproduce")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results")
     options = parser.parse_args(arguments[:at])

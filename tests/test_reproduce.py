@@ -81,6 +81,7 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert results["command"] == "python benchmarks/reproduce.py sizes --root x -- trainer.max_epochs=2"
     calls.clear()
     assert reproduce.main([*options, "--variants", "small", "--seeds", "1", "2"]) == 0
+    assert reproduce.main([*options, "--table"]) == 0
     assert calls == []
 
 
