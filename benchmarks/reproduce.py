@@ -170,7 +170,9 @@ def table(variants: dict[str, dict[str, Any]]) -> str:
             accuracy += f" ± {50 * (variant['interval'][1] - variant['interval'][0]):.2f}"
         cells = [name, ", ".join(map(str, variant["seeds"])), f"{accuracy} %"]
         cells += [f"{100 * variant['mean'][s]:.2f} %" if s in variant["mean"] else "–" for s in shares]
-        cells += [f"{runs[0]['parameters']:,}", f"{median(run['seconds'] for run in runs):.0f}"]
+        # An interruption's length says nothing about the training's.
+        seconds = [run["seconds"] for run in runs if not run["resumed"]]
+        cells += [f"{runs[0]['parameters']:,}", f"{median(seconds):.0f}" if seconds else "–"]
         lines.append([*cells, " ".join(variant["overrides"])])
     return markdown(["variant", "seeds", "test", *shares, "parameters", "seconds", "overrides"], lines)
 
