@@ -25,9 +25,12 @@ def test_both_ways_are_timed(tmp_path, monkeypatch, capsys):
     assert len(results["ours"]) == 3
     for run in (results["ells_manner"]["epochs"], results["ours"]):
         assert all(a["processor"] <= b["processor"] for a, b in itertools.pairwise(run))
-    good = [e for e in results["ours"] if e["validation"] >= results["ells_manner"]["validation"]]
-    assert results["reached"] == (good[0] if good else None)
-    if good:
-        share = good[0]["wall"] / results["ells_manner"]["wall"]
-        assert results["share"]["wall"] == pytest.approx(share)
+    reached, epochs = (
+        benchmark["reached"],
+        [{"wall": 2.0 * i, "processor": 1.0 * i, "validation": i / 10} for i in (1, 2, 3)],
+    )
+    found = reached(epochs, 0.15, {"wall": 40.0, "processor": 40.0})
+    assert (found["epoch"], found["validation"]) == (2, 0.2)
+    assert found["share"] == pytest.approx({"wall": 0.1, "processor": 0.05})
+    assert reached(epochs, 0.31, {"wall": 40.0, "processor": 40.0}) is None
     assert "ELL's manner" in capsys.readouterr().out
