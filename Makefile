@@ -31,7 +31,7 @@ format: install  ## format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reproduce: install  ## train the README's experiments again and write docs/results; ARGS="tutorial --seeds 1 2 3" chooses
+reproduce: install  ## run the README's studies again and write docs/results; ARGS="accuracy --seeds 1 2 3" chooses
 	$(BIN)/python benchmarks/reproduce.py $(ARGS)
 
 clean:  ## delete corpora, decoded waveforms and build leftovers; outputs/ stays

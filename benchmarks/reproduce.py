@@ -32,6 +32,7 @@ from kws.errors import KwsError
 from kws.evaluation.streams import MODES
 from kws.gallery.seeds import mean_interval
 from kws.gallery.table import markdown
+from kws.sweeping.jobs import COMPOSITION, RESULTS
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -86,8 +87,8 @@ def folder(options: argparse.Namespace, study: str, variant: str, seed: int) -> 
 
 def reproduce(study: dict, variant: str, seed: int, run: Path, options: argparse.Namespace) -> bool:
     """Train and evaluate one run as far as that has not been done; whether there is a result."""
-    if not (run / "results.json").is_file():
-        if (run / ".composition.yaml").is_file():
+    if not (run / RESULTS).is_file():
+        if (run / COMPOSITION).is_file():
             arguments = [f"resume={run}"]
         else:
             arguments = ["data=folder", f"data.root={options.root}", *study["common"], *study["variants"][variant]]
@@ -107,7 +108,7 @@ def script(name: str, *arguments: str) -> bool:
 
 def figures(run: Path) -> dict[str, Any]:
     """What is said of one run."""
-    stored = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    stored = json.loads((run / RESULTS).read_text(encoding="utf-8"))
     result = {
         "test": stored["test"]["accuracy"],
         "validation": stored["validation"]["accuracy"],
@@ -119,9 +120,10 @@ def figures(run: Path) -> dict[str, Any]:
     }
     if (run / "evaluation.json").is_file():
         evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-        for mode in MODES:
-            for definition in DEFINITIONS if mode in evaluation.get("streaming") or {} else ():
-                accuracy = evaluation["streaming"][mode]["definitions"][definition]["accuracy"]
+        streaming = evaluation.get("streaming") or {}
+        for mode in (mode for mode in MODES if mode in streaming):
+            for definition in DEFINITIONS:
+                accuracy = streaming[mode]["definitions"][definition]["accuracy"]
                 result[f"stream, {mode}, {definition} frame"] = accuracy
         for point in (evaluation.get("detection") or {}).get("operating_points", ()):
             result[f"missed at {point['false_alarms_per_hour']:g} false alarms per hour"] = point["miss_rate"]
@@ -143,12 +145,13 @@ def write(name: str, study: dict, options: argparse.Namespace) -> None:
     variants, facts = {}, {}
     for variant, overrides in study["variants"].items():
         paths = {seed: folder(options, name, variant, seed) for seed in options.seeds or study["seeds"]}
-        runs = {seed: figures(path) for seed, path in paths.items() if (path / "results.json").is_file()}
+        runs = {seed: figures(path) for seed, path in paths.items() if (path / RESULTS).is_file()}
         if not runs:
             continue
         variants[variant] = {"overrides": overrides, **summarise(runs)}
-        stored = json.loads((paths[next(iter(runs))] / "results.json").read_text(encoding="utf-8"))
-        facts = facts or {key: stored[key] for key in ("corpus", "environment")}
+        if not facts:
+            stored = json.loads((paths[next(iter(runs))] / RESULTS).read_text(encoding="utf-8"))
+            facts = {key: stored[key] for key in ("corpus", "environment")}
     if not variants:
         return
     command = f"python benchmarks/reproduce.py {name} --root {options.root}"

@@ -17,7 +17,7 @@ from kws.errors import KwsError
 from kws.export.base import Exported, Exporter, Probe
 from kws.export.onnx import session
 from kws.export.onnx_graph import array
-from kws.export.parity import Parity, ParityError, compare
+from kws.export.parity import Parity, ParityError, compare, worst
 from kws.featurizer import INT16_SCALE, Featurizer
 from kws.networks import CRNNClassifier, FastGRNNClassifier, RecurrentClassifier
 from kws.spotter import Spotter
@@ -185,8 +185,7 @@ class EllExport(Exporter):
         limit = allowed + transform_rounding(spotter.featurizer, torch.from_numpy(samples / INT16_SCALE)[None])[0]
         difference = np.abs(expected - computed)
         if not (difference <= limit).all():  # also when it is not a number
-            excess = np.where(np.isnan(difference), np.inf, difference) / limit
-            frame, feature = np.unravel_index(excess.argmax(), excess.shape)
+            frame, feature = worst(difference, limit)
             raise ParityError(
                 f"featurizer.ell differs from PyTorch by {difference[frame, feature]:.3g} (frame {frame}, feature "
                 f"{feature}); {limit[frame, feature]:.3g} is allowed."

@@ -41,6 +41,12 @@ def allowed(expected: np.ndarray, tolerance: float) -> np.ndarray:
     return tolerance * np.maximum(1, np.abs(expected).max(axis=-1, keepdims=True, initial=0) / 10)
 
 
+def worst(difference: np.ndarray, limit: np.ndarray) -> tuple[int, ...]:
+    """Where a difference is furthest above its limit; one that is not a number is further than any other."""
+    excess = np.where(np.isnan(difference), np.inf, difference) / limit
+    return np.unravel_index(excess.argmax(), excess.shape)
+
+
 def compare(name: str, expected: np.ndarray, computed: np.ndarray, tolerance: float) -> Parity:
     """Compare (N, C) outputs for N clips.
 
@@ -54,8 +60,7 @@ def compare(name: str, expected: np.ndarray, computed: np.ndarray, tolerance: fl
     difference = np.abs(expected - computed)
     limit = np.broadcast_to(allowed(expected, tolerance), difference.shape)
     if not (difference <= limit).all():  # also when it is not a number
-        excess = np.where(np.isnan(difference), np.inf, difference) / limit
-        clip, output = np.unravel_index(excess.argmax(), excess.shape)
+        clip, output = worst(difference, limit)
         raise ParityError(
             f"{name} differs from PyTorch by {difference[clip, output]:.3g} (clip {clip}, output {output}); "
             f"{limit[clip, output]:.3g} is allowed. The file has not been kept."
