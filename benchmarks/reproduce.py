@@ -8,6 +8,9 @@ table). Runs that are finished are left as they are, and one that was interrupte
 again, also for some of the variants or seeds: the table holds what there is. Without names it takes every study. What
 stands after ``--`` goes to train.py. Seconds hold for the machine that is named in the JSON.
 
+With ``--add`` the figures that docs/results/NAME.json holds already count as finished runs where their settings are
+still those of the study, so that a study can be done in several sittings or on several machines.
+
 A study:
 
     about: one sentence for the table
@@ -26,10 +29,13 @@ from statistics import fmean, median
 from typing import Any
 
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
-from kws import files
+from kws import configuration, files
 from kws.errors import KwsError
 from kws.evaluation.streams import MODES
+from kws.gallery.runs import fingerprint
 from kws.gallery.seeds import mean_interval
 from kws.gallery.table import markdown
 from kws.sweeping.jobs import COMPOSITION, RESULTS
@@ -51,13 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     for name, study in studies.items():
         variants = options.variants or study["variants"]
+        for variant in variants:
+            if variant not in study["variants"]:
+                raise KwsError(f"study {name} has no variant {variant!r}; it has {', '.join(study['variants'])}.")
+        known = earlier(name, study, options)
         for seed in options.seeds or study["seeds"]:
             for variant in () if options.table else variants:
-                if variant not in study["variants"]:
-                    raise KwsError(f"study {name} has no variant {variant!r}; it has {', '.join(study['variants'])}.")
+                if seed in known["variants"].get(variant, {}):
+                    continue
                 if not reproduce(study, variant, seed, folder(options, name, variant, seed), options):
                     failed.append(f"{name}, {variant}, seed {seed}")
-        write(name, study, options)
+        write(name, study, known, options)
     for text in failed:
         print(f"no result: {text}", file=sys.stderr)
     return 1 if failed else 0
@@ -73,6 +83,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", help="of the study; all of them by default")
     parser.add_argument("--seeds", type=int, nargs="+", help="the study's own by default")
     parser.add_argument("--table", action="store_true", help="run nothing, only write the tables of what there is")
+    parser.add_argument("--add", action="store_true", help="keep what the results hold already, as long as it fits")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs" / "reproduce")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results")
     options = parser.parse_args(arguments[:at])
@@ -83,6 +94,29 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def folder(options: argparse.Namespace, study: str, variant: str, seed: int) -> Path:
     """Where a run lies."""
     return options.outputs / study / variant / f"seed_{seed}"
+
+
+def settings(study: dict, variant: str, options: argparse.Namespace) -> str:
+    """A fingerprint of everything that is composed for a variant."""
+    configuration.register_resolvers()
+    with initialize_config_dir(str(configuration.CONFIGS), version_base="1.3"):
+        overrides = ["data=folder", "data.root=.", *study["common"], *study["variants"][variant], *options.overrides]
+        composed = OmegaConf.to_container(compose("train", overrides))
+    return fingerprint({**composed, "evaluate": study["evaluate"]})
+
+
+def earlier(name: str, study: dict, options: argparse.Namespace) -> dict[str, Any]:
+    """What the results hold already, as far as it was made with the study's settings."""
+    path = options.results / f"{name}.json"
+    if not options.add or not path.is_file():
+        return {"variants": {}}
+    stored, variants = json.loads(path.read_text(encoding="utf-8")), {}
+    for variant, content in stored["variants"].items():
+        if variant in study["variants"] and content.get("settings") == settings(study, variant, options):
+            variants[variant] = {int(seed): run for seed, run in content["seeds"].items()}
+        else:
+            print(f"{path}: {variant} was made with other settings and is left out", flush=True)
+    return {**stored, "variants": variants}
 
 
 def reproduce(study: dict, variant: str, seed: int, run: Path, options: argparse.Namespace) -> bool:
@@ -140,17 +174,20 @@ def summarise(runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def write(name: str, study: dict, options: argparse.Namespace) -> None:
-    """docs/results/NAME.json and NAME.md from all runs of the study that are finished."""
-    variants, facts = {}, {}
+def write(name: str, study: dict, known: dict[str, Any], options: argparse.Namespace) -> None:
+    """docs/results/NAME.json and NAME.md from all runs of the study that are finished, here or as `known`."""
+    variants, facts = {}, {key: known[key] for key in ("corpus", "environment") if key in known}
     for variant, overrides in study["variants"].items():
         paths = {seed: folder(options, name, variant, seed) for seed in options.seeds or study["seeds"]}
-        runs = {seed: figures(path) for seed, path in paths.items() if (path / RESULTS).is_file()}
+        here = {seed: figures(path) for seed, path in paths.items() if (path / RESULTS).is_file()}
+        runs = dict(sorted({**known["variants"].get(variant, {}), **here}.items()))
         if not runs:
             continue
-        variants[variant] = {"overrides": overrides, **summarise(runs)}
-        if not facts:
-            stored = json.loads((paths[next(iter(runs))] / RESULTS).read_text(encoding="utf-8"))
+        variants[variant] = {"overrides": overrides, "settings": settings(study, variant, options), **summarise(runs)}
+        for seed in here:
+            stored = json.loads((paths[seed] / RESULTS).read_text(encoding="utf-8"))
+            if stored["corpus"]["fingerprint"] != facts.get("corpus", stored["corpus"])["fingerprint"]:
+                raise KwsError(f"{paths[seed]} was trained on other recordings than the rest of the table.")
             facts = {key: stored[key] for key in ("corpus", "environment")}
     if not variants:
         return

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """B clips of one split: raw features, or waveforms that are to be augmented and featurized on the device."""
 
     features: Tensor | None  # (B, T, F) float32
-    waveforms: Tensor | None  # (B, S) int16
+    waveforms: Tensor | None  # (B, S) int16; augmented, float32, where features are there too
     labels: Tensor  # (B,) int64
     draw: int = 0  # seed of whatever is drawn at random for this batch
 
@@ -107,6 +107,9 @@ class SpeechDataModule(pl.LightningDataModule):
         workers: processes that decode; None for one per core.
         cache_dir: where decoded waveforms and features are kept.
         seed: decides the order of the clips and every augmentation.
+
+    Attributes:
+        keep_waveforms: whether training batches bring what was augmented along with its features.
     """
 
     def __init__(
@@ -139,6 +142,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.augment = augment if augment and augment.active else None
         if self.augment is not None:
             self.augment.set_featurizer(featurizer)
+        self.keep_waveforms = False
         self.sample_rate = sample_rate
         self.seconds = seconds
         self.batch_size = batch_size
@@ -198,7 +202,7 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def loader(self, split: str, training: bool = False) -> DataLoader:
         """Batches of a split: shuffled and augmented for training, in order and as they are otherwise."""
-        augmented = training and self.augment is not None
+        augmented = training and (self.augment is not None or self.keep_waveforms)
         features = None if augmented else self.split_features(split)
         samples = self.waveforms.splits[split].samples if augmented else None
         labels = self.clip_labels(split)
@@ -238,7 +242,9 @@ class SpeechDataModule(pl.LightningDataModule):
         with torch.no_grad():
             generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
             samples = batch.waveforms.float() / INT16_SCALE
-            samples = self.augment.waveforms(samples, generator)
+            if self.augment is not None:
+                samples = self.augment.waveforms(samples, generator)
             features = self.featurizer.to(samples.device)(samples)
-            features = self.augment.features(features, generator)
-        return batch._replace(features=features, waveforms=None)
+            if self.augment is not None:
+                features = self.augment.features(features, generator)
+        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None)

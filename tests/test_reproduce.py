@@ -85,6 +85,51 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert calls == []
 
 
+def test_goes_on_where_another_machine_stopped(reproduce, tmp_path, monkeypatch, capsys):
+    """With --add the results' own figures count, unless the study has changed since; without it they are made anew."""
+    seeds = []
+
+    def script(name, *arguments):
+        facts = dict(argument.split("=", 1) for argument in arguments)
+        if name == "train.py":
+            seeds.append(int(facts["seed"]))
+            make_run(Path(facts["hydra.run.dir"]), 0.9 + seeds[-1] / 100, seeds[-1])
+        else:
+            fake_evaluation(facts["run"])
+        return True
+
+    monkeypatch.setattr(reproduce, "script", script)
+    results = tmp_path / "results" / "sizes.json"
+
+    def main(machine, *more):
+        places = ["--outputs", str(tmp_path / machine), "--results", str(results.parent)]
+        assert reproduce.main(["sizes", "--variants", "small", *places, *more]) == 0
+        return json.loads(results.read_text())["variants"]["small"]
+
+    first = main("one", "--seeds", "1", "2")
+    both = main("two", "--add")
+    assert seeds == [1, 2, 3]
+    assert list(both["seeds"]) == ["1", "2", "3"]
+    assert {seed: both["seeds"][seed] for seed in "12"} == first["seeds"]
+    assert main("nothing", "--add", "--table") == both
+    assert "environment" in json.loads(results.read_text())
+    alone = main("two", "--table")
+    assert list(alone["seeds"]) == ["3"]
+
+    changed = STUDY | {"variants": {"small": ["model=gru1", "model.hidden_size=8"]}}
+    (tmp_path / "studies" / "sizes.yaml").write_text(yaml.safe_dump(changed))
+    assert list(main("three", "--add", "--seeds", "1")["seeds"]) == ["1"]
+    assert "small was made with other settings and is left out" in capsys.readouterr().out
+
+
+def test_runs_on_other_recordings_make_no_table(reproduce, tmp_path):
+    make_run(tmp_path / "outputs" / "sizes" / "small" / "seed_1", seed=1)
+    make_run(tmp_path / "outputs" / "sizes" / "small" / "seed_2", seed=2, corpus={"fingerprint": "other"})
+    options = ["sizes", "--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path / "results"), "--table"]
+    with pytest.raises(KwsError, match="seed_2 was trained on other recordings"):
+        reproduce.main(options)
+
+
 def test_an_unknown_study_or_variant_is_named(reproduce):
     with pytest.raises(KwsError, match="there is no study 'colours'; choose from sizes"):
         reproduce.main(["colours"])

@@ -192,9 +192,14 @@ def configuration(directory: Path) -> str:
     for name in (COMPOSITION, CONFIG):
         settings, _ = read(directory / name, yaml.safe_load)
         if isinstance(settings, dict):
-            text = json.dumps(reduced(settings, str(settings.get("directory"))), sort_keys=True, default=str)
-            return hashlib.sha256(text.encode()).hexdigest()[:16]
+            return fingerprint(settings)
     return ""
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """What two runs' settings have in common that differ in their seed alone, and in how and where they ran."""
+    text = json.dumps(reduced(settings, str(settings.get("directory"))), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def reduced(value: Any, directory: str) -> Any:

@@ -125,7 +125,7 @@ class BCResNet(nn.Module):
         x = features.transpose(1, 2)[:, None]  # (B, 1, F, T)
         x = self.last(self.blocks(self.first(x)))
         scores = self.labels(x.mean(dim=(2, 3), keepdim=True))[:, :, 0, 0]  # (B, C)
-        return functional.log_softmax(scores, dim=-1)[:, None]
+        return functional.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))[:, None]
 
     def readout(self, log_probabilities: Tensor) -> Tensor:
         """(B, 1, C) to (B, C): the only frame."""

@@ -97,7 +97,8 @@ class StackedClassifier(nn.Module):
             x, ends = self.run_layer(layer, x, state[count * i : count * (i + 1)])  # (B, T, H)
             after += ends
         scores = self.linear(self.dropout(x))  # (B, T, C)
-        return F.log_softmax(scores, dim=-1), tuple(after)
+        # Probabilities and loss in full precision, whatever the layers are trained in.
+        return F.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)), tuple(after)
 
     def readout(self, log_probabilities: Tensor) -> Tensor:
         """Frames to a clip: (B, T, C) to (B, C). The mean is not renormalised; it ranks, and it is the loss's input."""

@@ -2,20 +2,30 @@
 
 import inspect
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kws.data import Batch
 from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter
 from kws.spotter import Spotter
 from kws.training.pauses import Pauses
+from kws.training.teachers import Teachers
 
 STATES = ("reset", "carry", "mixed")
+
+
+class Mixed(NamedTuple):
+    """How the clips of a batch are mixed."""
+
+    share: Tensor  # (B,) of each clip itself, from a half to one
+    partner: Tensor  # (B,) index of the clip that is the rest
 
 
 class SpotterModule(pl.LightningModule):
@@ -31,6 +41,11 @@ class SpotterModule(pl.LightningModule):
             ended, as on a stream, with the gradient cut between clips. ``mixed``: some lanes do, drawn at each step.
         carry_share: probability that a lane goes on, when mixed.
         pause_seconds: longest pause, of silence or background noise, that carried lanes hear between two clips.
+        mixup: α of the Beta(α, α) distribution that each clip's share of its own features is drawn from; the rest is
+            another clip of the batch, and the target is shared alike (Zhang et al., "mixup", 2018). 0 for none.
+        teachers: runs of trained spotters, or their files, to learn from beside the labels.
+        teacher_share: of the loss that is the divergence from the teachers; the rest compares with the labels.
+        temperature: by which teachers and student are softened when they are compared.
         joined: clips that follow each other in one sequence, each judged within its own span. The gradient goes
             through all of them, so that the network learns to let go of a word before the next one begins. A batch
             that is not a multiple leaves its last clips out.
@@ -45,6 +60,10 @@ class SpotterModule(pl.LightningModule):
         state: str = "reset",
         carry_share: float = 0.5,
         pause_seconds: float = 0.0,
+        mixup: float = 0.0,
+        teachers: Sequence[str | Path] = (),
+        teacher_share: float = 0.7,
+        temperature: float = 2.0,
         joined: int = 1,
     ):
         super().__init__()
@@ -52,6 +71,12 @@ class SpotterModule(pl.LightningModule):
             raise KwsError(f"training.state={state!r} is unknown; choose one of {', '.join(STATES)}.")
         if not pause_seconds >= 0:
             raise KwsError(f"training.pause_seconds={pause_seconds} must be 0 or more.")
+        if not mixup >= 0:
+            raise KwsError(f"training.mixup={mixup} must be 0 or more.")
+        if not 0 <= teacher_share <= 1:
+            raise KwsError(f"training.teacher_share={teacher_share} must lie in [0, 1].")
+        if not temperature > 0:
+            raise KwsError(f"training.temperature={temperature} must be greater than 0.")
         if joined < 1:
             raise KwsError(f"training.joined={joined} must be at least 1.")
         if not 0 <= label_smoothing < 1:
@@ -65,6 +90,9 @@ class SpotterModule(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
         self.pause_seconds = pause_seconds
+        self.mixup = mixup
+        self.teachers = Teachers(teachers, spotter) if teachers else None
+        self.teacher_share, self.temperature = teacher_share, temperature
         self.joined = joined
         self.pauses: Pauses | None = None
         self.carried: tuple[Tensor, ...] | None = None
@@ -75,6 +103,11 @@ class SpotterModule(pl.LightningModule):
         self.training_clips = ClipMeter(spotter.labels)
         self.validation_clips = ClipMeter(spotter.labels)
         self.test_clips = ClipMeter(spotter.labels)
+
+    def setup(self, stage: str) -> None:
+        """Teachers hear for themselves."""
+        if stage == "fit" and self.teachers is not None:
+            self.trainer.datamodule.keep_waveforms = True
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and, stepping once a batch, scheduler."""
@@ -97,10 +130,32 @@ class SpotterModule(pl.LightningModule):
             raise KwsError(f"scheduler: {error}; check the values of scheduler.*") from error
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def loss(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy of (B, C) read-out log-probabilities, with label smoothing."""
-        correct = log_probabilities.gather(1, labels[:, None]).mean()
-        return -(1 - self.label_smoothing) * correct - self.label_smoothing * log_probabilities.mean()
+    def loss(self, log_probabilities: Tensor, labels: Tensor, mixed: Mixed | None = None) -> Tensor:
+        """Cross entropy of (B, C) read-out log-probabilities, with label smoothing, of mixed clips where they are."""
+        correct = log_probabilities.gather(1, labels[:, None])[:, 0]
+        if mixed is not None:
+            other = log_probabilities.gather(1, labels[mixed.partner, None])[:, 0]
+            correct = torch.lerp(other, correct, mixed.share)
+        return -(1 - self.label_smoothing) * correct.mean() - self.label_smoothing * log_probabilities.mean()
+
+    def divergence(self, log_probabilities: Tensor, waveforms: Tensor, mixed: Mixed | None) -> Tensor:
+        """Kullback-Leibler divergence of softened posteriors (B, C) from the teachers', times temperature squared.
+
+        The square keeps its gradient as large as that of the labels' loss (Hinton et al., 2015).
+        """
+        wanted = self.teachers(waveforms, self.temperature)
+        if mixed is not None:
+            wanted = torch.lerp(wanted[mixed.partner], wanted, mixed.share[:, None])
+        softened = torch.log_softmax(log_probabilities / self.temperature, dim=1)
+        return self.temperature**2 * F.kl_div(softened, wanted, reduction="batchmean")
+
+    def mix(self, clips: int) -> Mixed | None:
+        """Which clip each of a batch is mixed with."""
+        if not self.mixup:
+            return None
+        share = torch.distributions.Beta(self.mixup, self.mixup).sample((clips,)).to(self.device)
+        # The larger share is the clip's own, whose label is what training accuracy is counted by.
+        return Mixed(torch.maximum(share, 1 - share), torch.randperm(clips, device=self.device))
 
     def first_state(self, clips: int) -> tuple[Tensor, ...]:
         """The state from which each lane of a training batch starts."""
@@ -128,10 +183,16 @@ class SpotterModule(pl.LightningModule):
         clips = min(lanes * self.joined, len(batch.labels))
         labels = batch.labels[:clips]
         features = self.spotter.normalization(batch.features[:clips])  # (B, T, F)
+        mixed = self.mix(clips)
+        if mixed is not None:
+            features = torch.lerp(features[mixed.partner], features, mixed.share[:, None, None])
         frames = self.listen(features.reshape(lanes, -1, features.shape[-1]))
         frames = frames.reshape(clips, -1, frames.shape[-1])  # (B, T, C)
         log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
-        loss = self.loss(log_probabilities, labels)
+        loss = self.loss(log_probabilities, labels, mixed)
+        if self.teachers is not None:
+            divergence = self.divergence(log_probabilities, batch.waveforms[:clips], mixed)
+            loss = torch.lerp(loss, divergence, self.teacher_share)
         self.training_clips.update(log_probabilities.detach(), labels)
         self.note(loss.detach(), clips)
         return loss

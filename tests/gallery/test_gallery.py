@@ -41,7 +41,7 @@ def make_run(folder: Path, accuracy=0.9, seed=1, size=4, evaluated=False, **more
         "validation": {"accuracy": accuracy},
         "parameters": own.num_parameters,
         "training": {"seconds": 12.5, "epochs": 3, "resumed": False},
-        "corpus": {"name": "tones", "sample_rate": 8000},
+        "corpus": {"name": "tones", "fingerprint": "f0", "sample_rate": 8000},
         "seed": seed,
         "choices": {"model": "gru", "data": "folder"},
         "environment": {"git_commit": "abc"},

@@ -1,0 +1,47 @@
+"""Distillation: trained spotters whose posteriors are targets beside the labels.
+
+Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. Teachers and student hear the same
+augmented samples, each through its own featurizer, so that a teacher may have finer features than the student; only
+the student's are masked.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kws.errors import KwsError
+from kws.spotter import Spotter
+from kws.stored import load_spotter
+
+
+class Teachers:
+    """One or more trained spotters with the student's sample rate and labels.
+
+    Args:
+        runs: run directories, or spotter files.
+        student: whose rate and labels theirs must be.
+    """
+
+    def __init__(self, runs: Sequence[str | Path], student: Spotter):
+        self.spotters = []
+        for run in runs:
+            teacher, _ = load_spotter(run)
+            for name in ("sample_rate", "labels"):
+                wanted, found = getattr(student, name), getattr(teacher, name)
+                if wanted != found:
+                    raise KwsError(f"training.teachers: {run} has {name} {found}, and what it should teach {wanted}.")
+            self.spotters.append(teacher.eval().requires_grad_(False))
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Tensor, temperature: float) -> Tensor:
+        """Clips (B, S) in [-1, 1] to the mean of the teachers' softened posteriors (B, C)."""
+        features = {}
+        posteriors = []
+        for teacher in self.spotters:
+            key = repr(teacher.featurizer.settings)
+            if key not in features:
+                features[key] = teacher.to(waveforms.device).features(waveforms)
+            posteriors.append(torch.softmax(teacher.classify(features[key]).float() / temperature, dim=1))
+        return torch.stack(posteriors).mean(0)
