@@ -53,7 +53,8 @@ class CausalConvolution(nn.Module):
     def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, F) and the frames before them (B, state_size) to (B, C', T, F/2) and the last frames."""
         past = before.reshape(len(x), self.inputs, self.frames - 1, self.input_filters)
-        x = torch.cat([past, x], dim=2)
+        # Joined with the channels last in memory as the convolutions want them; a mixture would be copied twice.
+        x = torch.cat([tensor.contiguous(memory_format=torch.channels_last) for tensor in (past, x)], dim=2)
         after = x[:, :, x.shape[2] - self.frames + 1 :].reshape(len(x), self.state_size)
         return self.stages(x), after
 
