@@ -18,10 +18,13 @@ A study:
     common: [overrides of train.py for every variant]
     evaluate: [overrides of evaluate.py]      # null: clip accuracy, which train.py measures, is enough
     variants: {name: [overrides of train.py], …}
+
+``{runs}/VARIANT/seed_S`` in an override is where another run of the study lies, a teacher, say; it is trained first.
 """
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             for variant in () if options.table else variants:
                 if seed in known["variants"].get(variant, {}):
                     continue
-                if not reproduce(study, variant, seed, folder(options, name, variant, seed), options):
+                if not reproduce(name, study, variant, seed, options):
                     failed.append(f"{name}, {variant}, seed {seed}")
         write(name, study, known, options)
     for text in failed:
@@ -100,7 +103,8 @@ def settings(study: dict, variant: str, options: argparse.Namespace) -> str:
     """A fingerprint of everything that is composed for a variant."""
     configuration.register_resolvers()
     with initialize_config_dir(str(configuration.CONFIGS), version_base="1.3"):
-        overrides = ["data=folder", "data.root=.", *study["common"], *study["variants"][variant], *options.overrides]
+        overrides = [o.replace("{runs}", "runs") for o in [*study["common"], *study["variants"][variant]]]
+        overrides = ["data=folder", "data.root=.", *overrides, *options.overrides]
         composed = OmegaConf.to_container(compose("train", overrides))
     return fingerprint({**composed, "evaluate": study["evaluate"]})
 
@@ -119,13 +123,19 @@ def earlier(name: str, study: dict, options: argparse.Namespace) -> dict[str, An
     return {**stored, "variants": variants}
 
 
-def reproduce(study: dict, variant: str, seed: int, run: Path, options: argparse.Namespace) -> bool:
-    """Train and evaluate one run as far as that has not been done; whether there is a result."""
+def reproduce(name: str, study: dict, variant: str, seed: int, options: argparse.Namespace) -> bool:
+    """Train and evaluate one run, first those it learns from, as far as that is not done; whether it has a result."""
+    run = folder(options, name, variant, seed)
     if not (run / RESULTS).is_file():
         if (run / COMPOSITION).is_file():
             arguments = [f"resume={run}"]
         else:
-            arguments = ["data=folder", f"data.root={options.root}", *study["common"], *study["variants"][variant]]
+            overrides = [*study["common"], *study["variants"][variant]]
+            for other, number in re.findall(r"\{runs\}/(\w+)/seed_(\d+)", " ".join(overrides)):
+                if not reproduce(name, study, other, int(number), options):
+                    return False
+            overrides = [override.replace("{runs}", str(options.outputs / name)) for override in overrides]
+            arguments = ["data=folder", f"data.root={options.root}", *overrides]
             arguments += [*options.overrides, f"seed={seed}", f"hydra.run.dir={run}"]
         if not script("train.py", *arguments):
             return False

@@ -122,6 +122,30 @@ def test_goes_on_where_another_machine_stopped(reproduce, tmp_path, monkeypatch,
     assert "small was made with other settings and is left out" in capsys.readouterr().out
 
 
+def test_teachers_are_trained_first(reproduce, tmp_path, monkeypatch):
+    """Also where the results say how good they were: the student needs the teachers themselves."""
+    runs = []
+
+    def script(name, *arguments):
+        facts = dict(argument.split("=", 1) for argument in arguments)
+        run = Path(facts["hydra.run.dir"])
+        runs.append(f"{run.parent.name} {run.name} {facts.get('training.teachers', '')}")
+        make_run(run, 0.9, int(facts["seed"]))
+        return True
+
+    monkeypatch.setattr(reproduce, "script", script)
+    teachers = "[{runs}/large/seed_1,{runs}/large/seed_2]"
+    taught = STUDY | {"evaluate": None, "variants": STUDY["variants"] | {"small": [f"training.teachers={teachers}"]}}
+    (tmp_path / "studies" / "sizes.yaml").write_text(yaml.safe_dump(taught))
+    options = ["sizes", "--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path / "results"), "--seeds", "1"]
+    assert reproduce.main([*options, "--variants", "small"]) == 0
+    lie = tmp_path / "outputs" / "sizes"
+    student = f"small seed_1 [{lie}/large/seed_1,{lie}/large/seed_2]"
+    assert runs == ["large seed_1 ", "large seed_2 ", student]
+    assert reproduce.main(options) == 0
+    assert runs[3:] == []
+
+
 def test_runs_on_other_recordings_make_no_table(reproduce, tmp_path):
     make_run(tmp_path / "outputs" / "sizes" / "small" / "seed_1", seed=1)
     make_run(tmp_path / "outputs" / "sizes" / "small" / "seed_2", seed=2, corpus={"fingerprint": "other"})
@@ -149,5 +173,6 @@ def test_every_study_can_be_composed(path):
     assert set(study) == set(STUDY)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         for overrides in study["variants"].values():
-            compose("train", ["data=folder", "data.root=x", *study["common"], *overrides])
+            overrides = [override.replace("{runs}", "runs") for override in [*study["common"], *overrides]]
+            compose("train", ["data=folder", "data.root=x", *overrides])
         compose("evaluate", ["run=x", *(study["evaluate"] or [])])
