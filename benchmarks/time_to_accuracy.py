@@ -42,23 +42,25 @@ ELLS_OWN = 0.838  # validation accuracy after its last epoch at 8 kHz, ../shared
 
 
 class Clock:
-    """The wall's and the processor's seconds while it runs."""
+    """The wall's and the processor's seconds from each start to the next stop, or to now, added up."""
 
     def __init__(self):
-        self.wall = self.processor = 0.0
+        self.earlier = {"wall": 0.0, "processor": 0.0}
+        self.started: dict[str, float] | None = None
 
-    def __enter__(self):
-        self.started = time.perf_counter(), time.process_time()
-        return self
+    def start(self) -> None:
+        self.started = {"wall": time.perf_counter(), "processor": time.process_time()}
 
-    def __exit__(self, *_):
-        self.wall += time.perf_counter() - self.started[0]
-        self.processor += time.process_time() - self.started[1]
+    def stop(self) -> None:
+        self.earlier, self.started = self.seconds, None
 
-    def so_far(self) -> dict[str, float]:
-        """Seconds up to now, also while it runs."""
-        wall, processor = self.started
-        return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of both kinds, so far."""
+        if self.started is None:
+            return dict(self.earlier)
+        now = {"wall": time.perf_counter(), "processor": time.process_time()}
+        return {kind: self.earlier[kind] + now[kind] - self.started[kind] for kind in now}
 
 
 def validation_accuracy(spotter, data) -> float:
@@ -79,17 +81,18 @@ def ells_manner(config: DictConfig) -> dict:
     clock, epochs = Clock(), []
     for epoch in range(1, EPOCHS + 1):
         spotter.train()
-        with clock:
-            for batch, wanted in loader:
-                loss = nn.functional.nll_loss(spotter.classify(batch), wanted)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        clock.start()
+        for batch, wanted in loader:
+            loss = nn.functional.nll_loss(spotter.classify(batch), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        clock.stop()
         spotter.eval()
         accuracy = validation_accuracy(spotter, data)
-        epochs.append({"wall": clock.wall, "processor": clock.processor, "validation": accuracy})
-        print(f"ELL's manner, epoch {epoch}: {accuracy:.1%} after {clock.wall:.0f} s")
-    return {"epochs": epochs, "validation": accuracy, "wall": clock.wall, "processor": clock.processor}
+        epochs.append({**clock.seconds, "validation": accuracy})
+        print(f"ELL's manner, epoch {epoch}: {accuracy:.1%} after {clock.seconds['wall']:.0f} s")
+    return {"epochs": epochs, "validation": accuracy, **clock.seconds}
 
 
 class Watch(pl.Callback):
@@ -100,11 +103,11 @@ class Watch(pl.Callback):
         self.clock = Clock()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.clock.__enter__()
+        self.clock.start()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = float(trainer.callback_metrics["validation/accuracy"])
-        self.epochs.append({**self.clock.so_far(), "validation": accuracy})
+        self.epochs.append({**self.clock.seconds, "validation": accuracy})
 
 
 def ours(config: DictConfig, directory: str) -> list[dict[str, float]]:
