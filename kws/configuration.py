@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from kws import files
-from kws.environment import fast_precision
+from kws.environment import fast_precision, keep_freed_memory
 from kws.errors import KwsError
 from kws.sweeping.jobs import OVERRIDES, job_directory
 
@@ -154,6 +154,7 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         if not isinstance(config.threads, int) or config.threads < 1:
             raise KwsError(f"threads={config.threads} must be a whole number of at least 1.")
         torch.set_num_threads(config.threads)
+        keep_freed_memory()
         result = task(config)
         if sweep:
             (directory / ERROR_FILE).unlink(missing_ok=True)
