@@ -274,12 +274,18 @@ class SpecAugment:
     of the clip over time while nobody has set it.
 
     Each of `time_masks` is 0 to `max_frames` frames wide, each of `filter_masks` 0 to `max_filters` filters, and no
-    mask is wider than the features. Source: Park et al., "SpecAugment" (2019), without the time warping.
+    mask is wider than the features. Widths below one are shares of all frames or filters, rounded, which mean the same
+    whatever the hop and the filterbank. Source: Park et al., "SpecAugment" (2019), without the time warping.
     """
 
-    def __init__(self, time_masks: int = 2, max_frames: int = 4, filter_masks: int = 2, max_filters: int = 6):
-        for name, value in list(locals().items())[1:]:
+    def __init__(
+        self, time_masks: int = 2, max_frames: int | float = 4, filter_masks: int = 2, max_filters: int | float = 6
+    ):
+        for name, value in (("time_masks", time_masks), ("filter_masks", filter_masks)):
             _require(isinstance(value, int) and value >= 0, f"SpecAugment.{name}", value, "a whole number, 0 or more")
+        for name, value in (("max_frames", max_frames), ("max_filters", max_filters)):
+            fits = value >= 0 if isinstance(value, int) else 0 < value < 1
+            _require(fits, f"SpecAugment.{name}", value, "a whole number, 0 or more, or a share below 1")
         self.time_masks, self.max_frames = time_masks, max_frames
         self.filter_masks, self.max_filters = filter_masks, max_filters
         self.fill: Tensor | None = None  # (F,)
@@ -288,9 +294,11 @@ class SpecAugment:
         clips, frames, filters = features.shape
         hidden = torch.zeros(clips, frames, filters, dtype=torch.bool, device=features.device)
         for _ in range(self.time_masks):
-            hidden |= _stretch(clips, frames, self.max_frames, generator, features.device)[:, :, None]
+            widest = _number(self.max_frames, frames)
+            hidden |= _stretch(clips, frames, widest, generator, features.device)[:, :, None]
         for _ in range(self.filter_masks):
-            hidden |= _stretch(clips, filters, self.max_filters, generator, features.device)[:, None, :]
+            widest = _number(self.max_filters, filters)
+            hidden |= _stretch(clips, filters, widest, generator, features.device)[:, None, :]
         fill = features.mean(1, keepdim=True) if self.fill is None else self.fill.to(features)
         return torch.where(hidden, fill, features)
 
@@ -329,6 +337,11 @@ class RandomEqualizer:
             return features * gain
         # log(m g + δ), with m = exp(f) - δ.
         return torch.log((torch.exp(features) - self.log_delta).clamp(min=0) * gain + self.log_delta)
+
+
+def _number(value: int | float, of: int) -> int:
+    """A number, or a share of `of`."""
+    return round(value * of) if 0 < value < 1 else value
 
 
 def _stretch(clips: int, length: int, widest: int, generator: Generator, device: torch.device) -> Tensor:

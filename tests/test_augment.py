@@ -370,7 +370,8 @@ def test_nothing_to_do_is_nothing_done(clips):
         (lambda: Reverberation(probability=-1), "Reverberation.probability=-1"),
         (lambda: Reverberation(delay=1.0), "Reverberation.delay=1.0"),
         (lambda: SpecAugment(time_masks=-1), "SpecAugment.time_masks=-1"),
-        (lambda: SpecAugment(max_filters=0.5), "SpecAugment.max_filters=0.5"),
+        (lambda: SpecAugment(filter_masks=0.5), "SpecAugment.filter_masks=0.5"),
+        (lambda: SpecAugment(max_filters=1.5), "SpecAugment.max_filters=1.5"),
     ],
 )
 def test_settings_that_are_refused(make, message):
