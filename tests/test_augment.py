@@ -251,6 +251,13 @@ def test_masks_are_as_wide_as_asked():
     assert hidden.any(1).any(0).all()  # every filter is hidden at some time
 
 
+def test_widths_below_one_are_shares():
+    """The same draws as whole numbers make: 0.16 of 31 frames are 5, 0.15 of 80 filters 12."""
+    features = torch.randn(50, 31, 80, generator=generator())
+    shares = SpecAugment(2, 0.16, 2, 0.15)(features, generator())
+    assert torch.equal(shares, SpecAugment(2, 5, 2, 12)(features, generator()))
+
+
 def test_masks_show_the_mean_of_each_feature():
     features = torch.randn(20, 31, 40, generator=generator()) + torch.arange(20)[:, None, None]
     masked = SpecAugment()(features, generator())
