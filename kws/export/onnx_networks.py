@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import nn
 
 from kws.errors import KwsError
 from kws.export.onnx_graph import Graph, array
 from kws.networks import CRNNClassifier, FastGRNNClassifier, RecurrentClassifier
-from kws.networks.crnn import STRIDE, CausalConvolution, folded
+from kws.networks.crnn import CausalBlock, CausalConvolution, TemporalBlock, folded
 
 # Rows of PyTorch's stacked gates in ONNX's order: GRU r,z,n to z,r,h; LSTM i,f,g,o to i,o,f,c.
 GATES = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
@@ -114,31 +115,50 @@ def _recurrent_frame(
 # --- CRNN: convolutions with the batch normalisation folded in, then the above ---------------------------------------
 
 
-def _convolve(graph: Graph, x: str, block: CausalConvolution, number: int, past: int) -> str:
-    """(B, C, T + frames - 1 - `past`, F) to (B, C', T, F/2); `past` frames of zeros come before the first."""
+def _convolve(
+    graph: Graph, x: str, name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, past: int = 0
+) -> str:
+    """A convolution of (B, C, T, F), `past` frames of zeros before the first, and its normalisation if there is one."""
+    tensors = folded(convolution, norm) if norm else (convolution.weight,)
+    names = [graph.constant(f"{name}.{k}", array(v)) for k, v in zip(("weight", "bias"), tensors, strict=False)]
+    filters = convolution.padding[1]
+    pads, strides = [past, filters, 0, filters], list(convolution.stride)
+    return graph.node("Conv", x, *names, group=convolution.groups, strides=strides, pads=pads)
+
+
+def _causal_convolution(graph: Graph, x: str, block: CausalConvolution, name: str, past: int) -> str:
+    """(B, C, T + frames - 1 - `past`, F) to (B, C', T, F/2)."""
     stages = list(block.stages)
     for i, (convolution, norm) in enumerate(zip(stages[:-1:2], stages[1:-1:2], strict=True)):
-        weight, bias = folded(convolution, norm)
-        names = [graph.constant(f"conv{number}.{i}.{k}", array(v)) for k, v in (("weight", weight), ("bias", bias))]
-        first = i == 0  # the second one of a separable convolution is 1×1
-        filters = convolution.kernel_size[1] // 2
-        x = graph.node(
-            "Conv",
-            x,
-            *names,
-            group=convolution.groups,
-            strides=[1, STRIDE if first else 1],
-            pads=[past if first else 0, filters, 0, filters],
-        )
+        # The second one of a separable convolution is 1×1.
+        x = _convolve(graph, x, f"{name}.{i}", convolution, norm, past=0 if i else past)
     return graph.node("Relu", x)
+
+
+def _temporal_block(graph: Graph, x: str, heard: str, block: TemporalBlock, name: str, past: int) -> str:
+    """x (B, C, T, 1) and what the block hears of it, (B, C, T + frames - 1 - `past`, 1), to (B, C, T, 1)."""
+    depthwise, pointwise, norm = block.stages
+    heard = _convolve(graph, heard, f"{name}.0", depthwise, None, past)
+    return graph.node("Relu", graph.node("Add", x, _convolve(graph, heard, f"{name}.1", pointwise, norm)))
+
+
+def _projection(graph: Graph, x: str, classifier: CRNNClassifier) -> str:
+    """(B, C·F', T, 1) to (B, C'', T, 1)."""
+    return graph.node("Relu", _convolve(graph, x, "projection", *classifier.projection[:2]))
 
 
 def _crnn_clip(graph: Graph, frames: str, classifier: CRNNClassifier) -> str:
     """(T, B, F) to (T, B, H)."""
     axis = graph.constant("channel_axis", np.array([1], dtype=np.int64))
     x = graph.node("Unsqueeze", graph.node("Transpose", frames, perm=[1, 0, 2]), axis)  # (B, 1, T, F)
-    for i, block in enumerate(classifier.convolutions, start=1):
-        x = _convolve(graph, x, block, i, past=block.frames - 1)
+    for i, convolution in enumerate(classifier.convolutions, start=1):
+        x = _causal_convolution(graph, x, convolution, f"conv{i}", past=convolution.frames - 1)
+    if classifier.blocks:
+        shape = np.array([0, classifier.projection[0].in_channels, -1, 1], dtype=np.int64)
+        x = graph.node("Reshape", graph.node("Transpose", x, perm=[0, 1, 3, 2]), graph.constant("one_filter", shape))
+        x = _projection(graph, x, classifier)
+    for i, block in enumerate(classifier.blocks, start=1):
+        x = _temporal_block(graph, x, x, block, f"block{i}", past=block.frames - 1)
     shape = graph.constant("frames_shape", np.array([0, 0, -1], dtype=np.int64))
     x = graph.node("Reshape", graph.node("Transpose", x, perm=[2, 0, 1, 3]), shape)  # (T, B, C·F')
     return _recurrent_clip(graph, x, classifier)
@@ -148,18 +168,34 @@ def _crnn_frame(graph: Graph, frame: str, classifier: CRNNClassifier, state: Seq
     """(B, F) to (B, H), and the state after the frame."""
     flat = graph.constant("flat_shape", np.array([0, -1], dtype=np.int64))
     time, one, end = (graph.constant(k, np.array([v], np.int64)) for k, v in (("time", 2), ("one_", 1), ("end", 2**31)))
-    x, after = frame, []
-    for i, (block, before) in enumerate(zip(classifier.convolutions, state, strict=False), start=1):
-        shape = np.array([-1, block.inputs, 1, block.input_filters], dtype=np.int64)
-        x = graph.node("Reshape", x, graph.constant(f"conv{i}.frame", shape))
-        if block.frames > 1:
-            shape = np.array([-1, block.inputs, block.frames - 1, block.input_filters], dtype=np.int64)
-            past = graph.node("Reshape", before, graph.constant(f"conv{i}.past", shape))
-            x = graph.node("Concat", past, x, axis=2)
-            before = graph.node("Reshape", graph.node("Slice", x, one, end, time), flat)
-        after.append(before)
-        x = _convolve(graph, x, block, i, past=0)
-    hidden, recurrent = _recurrent_frame(graph, graph.node("Reshape", x, flat), classifier, state[len(after) :])
+
+    def reshape(tensor: str, name: str, channels: int, frames: int, filters: int) -> str:
+        shape = np.array([-1, channels, frames, filters], dtype=np.int64)
+        return graph.node("Reshape", tensor, graph.constant(name, shape))
+
+    def with_past(x: str, before: str, block: CausalBlock, name: str) -> tuple[str, str]:
+        """`CausalBlock.with_past` of one frame."""
+        if block.frames == 1:
+            return x, before
+        past = reshape(before, f"{name}.past", block.inputs, block.frames - 1, block.input_filters)
+        x = graph.node("Concat", past, x, axis=2)
+        return x, graph.node("Reshape", graph.node("Slice", x, one, end, time), flat)
+
+    before, after, x = list(state), [], frame
+    for i, convolution in enumerate(classifier.convolutions, start=1):
+        name = f"conv{i}"
+        x = reshape(x, f"{name}.frame", convolution.inputs, 1, convolution.input_filters)
+        heard, end_of_it = with_past(x, before.pop(0), convolution, name)
+        after.append(end_of_it)
+        x = _causal_convolution(graph, heard, convolution, name, past=0)
+    if classifier.blocks:
+        x = reshape(graph.node("Reshape", x, flat), "one_filter", classifier.projection[0].in_channels, 1, 1)
+        x = _projection(graph, x, classifier)
+    for i, block in enumerate(classifier.blocks, start=1):
+        heard, end_of_it = with_past(x, before.pop(0), block, f"block{i}")
+        after.append(end_of_it)
+        x = _temporal_block(graph, x, heard, block, f"block{i}", past=0)
+    hidden, recurrent = _recurrent_frame(graph, graph.node("Reshape", x, flat), classifier, before)
     return hidden, [*after, *recurrent]
 
 

@@ -5,9 +5,9 @@ convolution in front of the recurrence. Here there are a few small ones, the lat
 "MobileNets", 2017), so that a word spoken a little higher or lower is still the same word. They stride over frequency
 only and see no future frame, so every frame has an output and nothing is delayed.
 
-features (B,T,F) ─► convolution ─► separable ─► separable ─► (B,T,C·F/8) ─► GRU ─► GRU ─► linear, softmax
-                    kt×kf, BN,     depthwise, BN,
-                    ReLU           1×1, BN, ReLU
+features (B,T,F) ─► convolution ─► separable ─► separable ─► (B,T,C·F/8) ─► (1×1 ─► temporal blocks) ─► GRU ─► linear,
+                    kt×kf, BN,     depthwise, BN,                           BN,    x + (kt×1, 1×1, BN),        softmax
+                    ReLU           1×1, BN, ReLU                            ReLU   ReLU
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,45 @@ from kws.networks.stacked import State
 STRIDE = 2  # of every convolution, over frequency
 
 
-class CausalConvolution(nn.Module):
+class CausalBlock(nn.Module):
+    """What looks at the last frames of its input: it is handed those before, and hands back those for the next time.
+
+    Args:
+        inputs: channels of x, C.
+        frames: what it sees of time: this frame and those before it.
+        input_filters: F.
+    """
+
+    def __init__(self, inputs: int, frames: int, input_filters: int):
+        super().__init__()
+        self.inputs, self.frames, self.input_filters = inputs, frames, input_filters
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in the frames that the next one still sees."""
+        return self.inputs * (self.frames - 1) * self.input_filters
+
+    def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T, F) behind the frames before them, (B, state_size), and the last of these frames."""
+        past = before.reshape(len(x), self.inputs, self.frames - 1, self.input_filters)
+        # Joined with the channels last in memory as the convolutions want them; a mixture would be copied twice.
+        x = torch.cat([tensor.contiguous(memory_format=torch.channels_last) for tensor in (past, x)], dim=2)
+        return x, x[:, :, x.shape[2] - self.frames + 1 :].reshape(len(x), self.state_size)
+
+
+class CausalConvolution(CausalBlock):
     """A convolution over the frames so far and the neighbouring filters.
 
     Args:
         inputs: channels of x; 1 makes a full convolution, more a separable one.
         outputs: channels of y.
-        frames: kernel over time: this frame and those before it.
+        frames: kernel over time.
         filters: kernel over frequency, odd; both ends are padded with zeros.
         input_filters: F.
     """
 
     def __init__(self, inputs: int, outputs: int, frames: int, filters: int, input_filters: int):
-        super().__init__()
-        self.inputs, self.input_filters, self.frames = inputs, input_filters, frames
+        super().__init__(inputs, frames, input_filters)
         self.output_filters = -(-input_filters // STRIDE)
         shape = {"kernel_size": (frames, filters), "stride": (1, STRIDE), "padding": (0, filters // 2), "bias": False}
         if inputs == 1:
@@ -45,18 +70,34 @@ class CausalConvolution(nn.Module):
             stages = [depthwise, nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 1, bias=False)]
         self.stages = nn.Sequential(*stages, nn.BatchNorm2d(outputs), nn.ReLU())
 
-    @property
-    def state_size(self) -> int:
-        """Numbers in the frames that the next one still sees."""
-        return self.inputs * (self.frames - 1) * self.input_filters
-
     def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, F) and the frames before them (B, state_size) to (B, C', T, F/2) and the last frames."""
-        past = before.reshape(len(x), self.inputs, self.frames - 1, self.input_filters)
-        # Joined with the channels last in memory as the convolutions want them; a mixture would be copied twice.
-        x = torch.cat([tensor.contiguous(memory_format=torch.channels_last) for tensor in (past, x)], dim=2)
-        after = x[:, :, x.shape[2] - self.frames + 1 :].reshape(len(x), self.state_size)
+        x, after = self.with_past(x, before)
         return self.stages(x), after
+
+
+class TemporalBlock(CausalBlock):
+    """A separable convolution over the frames so far, added to its input (Bai et al., "TCN", 2018).
+
+    Args:
+        channels: of x and y.
+        frames: kernel over time.
+        dropout: probability of zeroing what is added.
+    """
+
+    def __init__(self, channels: int, frames: int, dropout: float):
+        super().__init__(channels, frames, 1)
+        self.stages = nn.Sequential(
+            nn.Conv2d(channels, channels, (frames, 1), groups=channels, bias=False),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T, 1) and the frames before them (B, state_size) to (B, C, T, 1) and the last frames."""
+        heard, after = self.with_past(x, before)
+        return torch.relu(x + self.dropout(self.stages(heard))), after
 
 
 class CRNNClassifier(RecurrentClassifier):
@@ -71,6 +112,9 @@ class CRNNClassifier(RecurrentClassifier):
         channels: of each convolution.
         kernel_frames: each convolution's kernel over time.
         kernel_filters: each convolution's kernel over frequency, odd.
+        temporal_frames: kernel over time of each residual block between convolutions and recurrent layers; none where
+            this is empty.
+        temporal_channels: width of these blocks.
         cell, hidden_size, num_layers, last_hidden_size, dropout, readout: see `RecurrentClassifier`.
     """
 
@@ -81,6 +125,8 @@ class CRNNClassifier(RecurrentClassifier):
         channels: Sequence[int] = (24, 32, 40),
         kernel_frames: Sequence[int] = (5, 3, 3),
         kernel_filters: Sequence[int] = (5, 3, 3),
+        temporal_frames: Sequence[int] = (),
+        temporal_channels: int = 144,
         cell: str = "gru",
         hidden_size: int = 128,
         num_layers: int = 2,
@@ -99,30 +145,50 @@ class CRNNClassifier(RecurrentClassifier):
             if min(values) < 1 or (name == "kernel_filters" and not all(value % 2 for value in values)):
                 wanted = "odd and " if name == "kernel_filters" else ""
                 raise KwsError(f"model.{name}={values} must be {wanted}at least 1.")
+        temporal_frames = list(temporal_frames)
+        if min([temporal_channels, *temporal_frames]) < 1:
+            raise KwsError(
+                f"model.temporal_frames={temporal_frames} and model.temporal_channels={temporal_channels} must be "
+                "at least 1."
+            )
         convolutions, inputs, width = [], 1, input_size
         for outputs, frames, filters in zip(channels, kernel_frames, kernel_filters, strict=True):
             convolutions.append(CausalConvolution(inputs, outputs, frames, filters, width))
             inputs, width = outputs, convolutions[-1].output_filters
-        super().__init__(inputs * width, num_classes, cell, hidden_size, num_layers, last_hidden_size, dropout, readout)
+        blocks = [TemporalBlock(temporal_channels, frames, dropout) for frames in temporal_frames]
+        projection = nn.Conv2d(inputs * width, temporal_channels, 1, bias=False) if blocks else None
+        width = temporal_channels if blocks else inputs * width
+        super().__init__(width, num_classes, cell, hidden_size, num_layers, last_hidden_size, dropout, readout)
         # With the channels last in memory a processor's separable convolutions are three times as fast.
         self.convolutions = nn.ModuleList(convolutions).to(memory_format=torch.channels_last)
+        if blocks:
+            norm = nn.BatchNorm2d(temporal_channels)
+            self.projection = nn.Sequential(projection, norm, nn.ReLU()).to(memory_format=torch.channels_last)
+        self.blocks = nn.ModuleList(blocks).to(memory_format=torch.channels_last)
         self.settings |= {"input_size": input_size, **sizes}
+        self.settings |= {"temporal_frames": temporal_frames, "temporal_channels": temporal_channels}
 
     @property
     def state_sizes(self) -> list[int]:
         """Width of each tensor of the state."""
-        return [convolution.state_size for convolution in self.convolutions] + super().state_sizes
+        return [block.state_size for block in (*self.convolutions, *self.blocks)] + super().state_sizes
 
     def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
-        x, after, count = features[:, None], [], len(self.convolutions)  # (B, 1, T, F)
+        x, after, state = features[:, None], [], list(state)  # (B, 1, T, F)
         # On processors a separable convolution takes many times longer in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
-            for convolution, before in zip(self.convolutions, state, strict=False):
-                x, end = convolution(x, before)
+            for convolution in self.convolutions:
+                x, end = convolution(x, state.pop(0))
                 after.append(end)
-        x = x.transpose(1, 2).flatten(2)  # (B, T, C·F')
-        log_probabilities, recurrent = super().stream(x, state[count:])
+            x = x.transpose(1, 2).flatten(2)  # (B, T, C·F')
+            if self.blocks:
+                x = self.projection(x.transpose(1, 2)[..., None])  # (B, C, T, 1)
+                for block in self.blocks:
+                    x, end = block(x, state.pop(0))
+                    after.append(end)
+                x = x[..., 0].transpose(1, 2)
+        log_probabilities, recurrent = super().stream(x, tuple(state))
         return log_probabilities, (*after, *recurrent)
 
 

@@ -24,6 +24,7 @@ FORMS = [
     {"hidden_rank": 4, "update_nonlinearity": "hard_tanh"},
     {"network": CRNNClassifier, "channels": [6, 8], "kernel_frames": [4, 1], "kernel_filters": [5, 3]},
     {"network": CRNNClassifier, "cell": "lstm", "readout": "mean"},
+    {"network": CRNNClassifier, "temporal_frames": [4, 1], "temporal_channels": 10, "num_layers": 1},
     {"hidden_rank": 4, "readout": "best"},
 ]
 

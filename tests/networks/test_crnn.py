@@ -24,10 +24,13 @@ def features():
     return torch.randn(4, 11, 13, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+TEMPORAL = {"temporal_frames": [3, 1, 4], "temporal_channels": 6}
+
+
+@pytest.mark.parametrize("form", [{}, {"cell": "lstm"}, TEMPORAL], ids=str)
 @torch.no_grad()
-def test_a_clip_equals_its_frames_one_by_one(features, cell):
-    network = make(cell=cell)
+def test_a_clip_equals_its_frames_one_by_one(features, form):
+    network = make(**form)
     state, frames = network.initial_state(4), []
     assert [tensor.shape[1] for tensor in state] == network.state_sizes
     for frame in features.unbind(1):
@@ -36,9 +39,10 @@ def test_a_clip_equals_its_frames_one_by_one(features, cell):
     torch.testing.assert_close(torch.stack(frames, 1), network(features), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("form", [{}, TEMPORAL], ids=str)
 @torch.no_grad()
-def test_blocks_of_any_length_equal_the_whole(features):
-    network = make()
+def test_blocks_of_any_length_equal_the_whole(features, form):
+    network = make(**form)
     whole = network(features)
     state, parts = network.initial_state(4), []
     for start, end in ((0, 1), (1, 2), (2, 7), (7, 7), (7, 11)):
@@ -48,9 +52,10 @@ def test_blocks_of_any_length_equal_the_whole(features):
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("form", [{}, TEMPORAL], ids=str)
 @torch.no_grad()
-def test_a_frame_does_not_hear_the_future(features):
-    network = make()
+def test_a_frame_does_not_hear_the_future(features, form):
+    network = make(**form)
     changed = features.clone()
     changed[:, 6:] += 5
     before, after = network(features), network(changed)
@@ -77,6 +82,31 @@ def test_parameters_by_hand():
     assert network.state_sizes == [4 * 40, 24 * 2 * 20, 32 * 2 * 10, 128, 128]
 
 
+@torch.no_grad()
+def test_a_temporal_block_by_its_formula():
+    """relu(x + N(P(D x))): D over three frames with zeros before the first, P over channels, N the normalisation."""
+    block = make(temporal_frames=[3], temporal_channels=6).blocks[0].double()
+    x = torch.randn(2, 6, 9, 1, dtype=torch.float64)
+    found, after = block(x, torch.zeros(2, block.state_size, dtype=torch.float64))
+    depthwise, pointwise, norm = block.stages
+    heard = F.pad(x[..., 0], (2, 0))  # (B, C, T + 2)
+    mixed = torch.stack([(heard[:, :, t : t + 3] * depthwise.weight[:, 0, :, 0]).sum(-1) for t in range(9)], 2)
+    mixed = torch.einsum("oc,bct->bot", pointwise.weight[:, :, 0, 0], mixed)
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    mixed = (mixed - norm.running_mean[:, None]) * scale[:, None] + norm.bias[:, None]
+    torch.testing.assert_close(found[..., 0], torch.relu(x[..., 0] + mixed), atol=1e-12, rtol=0)
+    assert torch.equal(after, x[:, :, -2:, 0].flatten(1))
+
+
+def test_parameters_of_temporal_blocks_by_hand():
+    plain = CRNNClassifier(40, 23, num_layers=1)
+    network = CRNNClassifier(40, 23, num_layers=1, temporal_frames=[11, 9], temporal_channels=50)
+    blocks = 200 * 50 + 2 * 50 + 50 * (11 + 9) + 2 * (50 * 50 + 2 * 50)
+    shrunk = 3 * 128 * (200 - 50)  # of the recurrent layer's input
+    assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in plain.parameters()) + blocks - shrunk
+    assert network.state_sizes == [4 * 40, 24 * 2 * 20, 32 * 2 * 10, 50 * 10, 50 * 8, 128]
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
@@ -85,6 +115,7 @@ def test_parameters_by_hand():
         ({"kernel_filters": [4, 3, 3]}, "odd"),
         ({"kernel_frames": [0, 3, 3]}, "at least 1"),
         ({"cell": "rnn"}, "model.cell"),
+        ({"temporal_frames": [0]}, "model.temporal_frames"),
     ],
 )
 def test_what_cannot_be_made_is_named(settings, names):
