@@ -32,7 +32,7 @@ class Teachers:
                 wanted, found = getattr(student, name), getattr(teacher, name)
                 if wanted != found:
                     raise KwsError(f"training.teachers: {run} has {name} {found}, and what it should teach {wanted}.")
-            self.spotters.append(teacher.eval().requires_grad_(False))
+            self.spotters.append(teacher.requires_grad_(False))
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor, temperature: float) -> Tensor:
@@ -40,8 +40,9 @@ class Teachers:
         features = {}
         posteriors = []
         for teacher in self.spotters:
+            teacher.to(waveforms.device)  # also one that uses the features of another
             key = repr(teacher.featurizer.settings)
             if key not in features:
-                features[key] = teacher.to(waveforms.device).features(waveforms)
-            posteriors.append(torch.softmax(teacher.classify(features[key]).float() / temperature, dim=1))
+                features[key] = teacher.features(waveforms)
+            posteriors.append(torch.softmax(teacher.classify(features[key]) / temperature, dim=1))
         return torch.stack(posteriors).mean(0)
