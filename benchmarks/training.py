@@ -8,7 +8,7 @@ compares, on random clips of the tutorial's features at 8 kHz (31 frames of 40 f
 * the plain loop: the same arithmetic (normalization, network, loss, clipping, AdamW, one cycle) over the same tensors,
   under the same autocast (bfloat16 where the processor has it);
 * the per-item loop: a plain loop in float32 fed by a `DataLoader` that collates clip by clip, ELL's way;
-* the plain loop in float32, and what could beat the plain loop: a batch twice as large.
+* the plain loop in float32; with PyTorch's own GRU in place of ours (kws/networks/gru.py); with a batch twice as large.
 
 A busy machine changes its speed from second to second, so all ways take turns, block by block of a few steps, inside
 one Lightning training; ratios are taken within a block, and medians over the blocks are reported. The first block
@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -151,9 +152,14 @@ def autocast(precision: str):
     return torch.autocast("cpu", torch.bfloat16) if precision == "bf16-mixed" else nullcontext()
 
 
-def loop(config: DictConfig, data: SpeechDataModule, batches: Iterator, precision: str) -> Iterator[None]:
+def loop(
+    config: DictConfig, data: SpeechDataModule, batches: Iterator, precision: str, pytorchs_own: bool = False
+) -> Iterator[None]:
     """A plain training loop; each `next` is one step."""
     spotter = build_spotter(config, data)
+    if pytorchs_own:
+        for layer in spotter.classifier.layers:
+            layer.forward = partial(nn.GRU.forward, layer)
     parameters = list(spotter.classifier.parameters())
     optimizer = instantiate(config.optimizer)(parameters)
     scheduler = instantiate(config.scheduler)(optimizer, total_steps=1_000_000)
@@ -207,6 +213,7 @@ def measure(options: argparse.Namespace, directory: str) -> dict:
         PLAIN: loop(config, data, shuffled(features, labels, size), precision),
         PER_ITEM: loop(config, data, collated(features, labels, size), "32-true"),
         "plain loop, float32": loop(config, data, shuffled(features, labels, size), "32-true"),
+        "plain loop, PyTorch's GRU": loop(config, data, shuffled(features, labels, size), precision, pytorchs_own=True),
         "plain loop, batch twice as large": loop(config, data, shuffled(features, labels, 2 * size), precision),
     }
     turns = TakingTurns(others, options.steps, CLOCKS[options.clock])

@@ -6,12 +6,15 @@ features (B,T,F)─┤ GRU 1 ├───┤ GRU 2 ├──(GRU 3)──┤ lin
                    └ h ┘       └ h ┘
 """
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from kws.errors import KwsError
+from kws.networks.gru import GRU
 from kws.networks.stacked import StackedClassifier, State
 
-CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
+CELLS = {"gru": GRU, "lstm": partial(nn.LSTM, batch_first=True)}
 
 
 class RecurrentClassifier(StackedClassifier):
@@ -41,7 +44,7 @@ class RecurrentClassifier(StackedClassifier):
         if cell not in CELLS:
             raise KwsError(f"model.cell={cell!r} is unknown; choose one of {', '.join(CELLS)}.")
         super().__init__(
-            lambda inputs, hidden: CELLS[cell](inputs, hidden, batch_first=True),
+            CELLS[cell],
             input_size,
             num_classes,
             hidden_size,
