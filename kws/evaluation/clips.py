@@ -21,7 +21,8 @@ class ClipMeter(nn.Module):
     def __init__(self, labels: tuple[str, ...], together: bool = True):
         super().__init__()
         self.labels = tuple(labels)
-        self.counts = MulticlassConfusionMatrix(max(len(labels), 2), sync_on_compute=together)
+        # Classes are ours and in range; to look for that took longer than to count.
+        self.counts = MulticlassConfusionMatrix(max(len(labels), 2), validate_args=False, sync_on_compute=together)
 
     def update(self, log_probabilities: Tensor, labels: Tensor) -> None:
         """Add (B, C) outputs for (B,) true labels."""
