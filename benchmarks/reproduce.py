@@ -19,6 +19,9 @@ A study:
     evaluate: [overrides of evaluate.py]      # null: clip accuracy, which train.py measures, is enough
     variants: {name: [overrides of train.py], …}
 
+A run keeps a fingerprint of its settings beside it (VARIANT/seed_S.settings), and one that was made before the study's
+settings changed is refused rather than counted.
+
 ``{runs}/VARIANT/seed_S`` in an override is where another run of the study lies, a teacher, say; it is trained first.
 """
 
@@ -63,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         for variant in variants:
             if variant not in study["variants"]:
                 raise KwsError(f"study {name} has no variant {variant!r}; it has {', '.join(study['variants'])}.")
+        study["settings"] = {variant: settings(study, variant, options) for variant in study["variants"]}
         known = earlier(name, study, options)
         for seed in options.seeds or study["seeds"]:
             for variant in () if options.table else variants:
@@ -116,7 +120,7 @@ def earlier(name: str, study: dict, options: argparse.Namespace) -> dict[str, An
         return {"variants": {}}
     stored, variants = json.loads(path.read_text(encoding="utf-8")), {}
     for variant, content in stored["variants"].items():
-        if variant in study["variants"] and content.get("settings") == settings(study, variant, options):
+        if variant in study["settings"] and content.get("settings") == study["settings"][variant]:
             variants[variant] = {int(seed): run for seed, run in content["seeds"].items()}
         else:
             print(f"{path}: {variant} was made with other settings and is left out", flush=True)
@@ -126,6 +130,7 @@ def earlier(name: str, study: dict, options: argparse.Namespace) -> dict[str, An
 def reproduce(name: str, study: dict, variant: str, seed: int, options: argparse.Namespace) -> bool:
     """Train and evaluate one run, first those it learns from, as far as that is not done; whether it has a result."""
     run = folder(options, name, variant, seed)
+    check(run, study["settings"][variant])
     if not (run / RESULTS).is_file():
         if (run / COMPOSITION).is_file():
             arguments = [f"resume={run}"]
@@ -137,11 +142,19 @@ def reproduce(name: str, study: dict, variant: str, seed: int, options: argparse
             overrides = [override.replace("{runs}", str(options.outputs / name)) for override in overrides]
             arguments = ["data=folder", f"data.root={options.root}", *overrides]
             arguments += [*options.overrides, f"seed={seed}", f"hydra.run.dir={run}"]
+            files.write_text(run.with_suffix(".settings"), study["settings"][variant])
         if not script("train.py", *arguments):
             return False
     if study["evaluate"] is not None and not (run / "evaluation.json").is_file():
         return script("evaluate.py", f"run={run}", *study["evaluate"])
     return True
+
+
+def check(run: Path, wanted: str) -> None:
+    """Refuse a run that was made with other settings than the study has now."""
+    stored = run.with_suffix(".settings")
+    if run.is_dir() and stored.is_file() and stored.read_text(encoding="utf-8") != wanted:
+        raise KwsError(f"{run} was trained with other settings than the study has now; move it away.")
 
 
 def script(name: str, *arguments: str) -> bool:
@@ -150,9 +163,8 @@ def script(name: str, *arguments: str) -> bool:
     return subprocess.run([sys.executable, str(ROOT / name), *arguments]).returncode == 0
 
 
-def figures(run: Path) -> dict[str, Any]:
-    """What is said of one run."""
-    stored = json.loads((run / RESULTS).read_text(encoding="utf-8"))
+def figures(run: Path, stored: dict[str, Any]) -> dict[str, Any]:
+    """What is said of one run, whose results.json is `stored`."""
     result = {
         "test": stored["test"]["accuracy"],
         "validation": stored["validation"]["accuracy"],
@@ -189,16 +201,20 @@ def write(name: str, study: dict, known: dict[str, Any], options: argparse.Names
     variants, facts = {}, {key: known[key] for key in ("corpus", "environment") if key in known}
     for variant, overrides in study["variants"].items():
         paths = {seed: folder(options, name, variant, seed) for seed in options.seeds or study["seeds"]}
-        here = {seed: figures(path) for seed, path in paths.items() if (path / RESULTS).is_file()}
+        here = {}
+        for seed, path in paths.items():
+            if not (path / RESULTS).is_file():
+                continue
+            check(path, study["settings"][variant])
+            stored = json.loads((path / RESULTS).read_text(encoding="utf-8"))
+            if stored["corpus"]["fingerprint"] != facts.get("corpus", stored["corpus"])["fingerprint"]:
+                raise KwsError(f"{path} was trained on other recordings than the rest of the table.")
+            facts = {key: stored[key] for key in ("corpus", "environment")}
+            here[seed] = figures(path, stored)
         runs = dict(sorted({**known["variants"].get(variant, {}), **here}.items()))
         if not runs:
             continue
-        variants[variant] = {"overrides": overrides, "settings": settings(study, variant, options), **summarise(runs)}
-        for seed in here:
-            stored = json.loads((paths[seed] / RESULTS).read_text(encoding="utf-8"))
-            if stored["corpus"]["fingerprint"] != facts.get("corpus", stored["corpus"])["fingerprint"]:
-                raise KwsError(f"{paths[seed]} was trained on other recordings than the rest of the table.")
-            facts = {key: stored[key] for key in ("corpus", "environment")}
+        variants[variant] = {"overrides": overrides, "settings": study["settings"][variant], **summarise(runs)}
     if not variants:
         return
     command = f"python benchmarks/reproduce.py {name} --root {options.root}"

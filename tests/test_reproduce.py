@@ -80,9 +80,12 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert f"91.50 ± {50 * (high - low):.2f} %" in text
     assert results["command"] == "python benchmarks/reproduce.py sizes --root x -- trainer.max_epochs=2"
     calls.clear()
-    assert reproduce.main([*options, "--variants", "small", "--seeds", "1", "2"]) == 0
-    assert reproduce.main([*options, "--table"]) == 0
+    short = ["--", "trainer.max_epochs=2"]
+    assert reproduce.main([*options, "--variants", "small", "--seeds", "1", "2", *short]) == 0
+    assert reproduce.main([*options, "--table", *short]) == 0
     assert calls == []
+    with pytest.raises(KwsError, match="seed_1 was trained with other settings"):
+        reproduce.main([*options, "--table"])
 
 
 def test_goes_on_where_another_machine_stopped(reproduce, tmp_path, monkeypatch, capsys):
@@ -144,6 +147,31 @@ def test_teachers_are_trained_first(reproduce, tmp_path, monkeypatch):
     assert runs == ["large seed_1 ", "large seed_2 ", student]
     assert reproduce.main(options) == 0
     assert runs[3:] == []
+
+
+def test_runs_with_settings_that_the_study_had_before_are_not_counted(reproduce, tmp_path, monkeypatch):
+    def script(name, *arguments):
+        facts = dict(argument.split("=", 1) for argument in arguments)
+        make_run(Path(facts["hydra.run.dir"]), 0.9, int(facts["seed"]))
+        return True
+
+    monkeypatch.setattr(reproduce, "script", script)
+    options = ["sizes", "--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path / "results"), "--seeds", "1"]
+
+    def study(small):
+        content = STUDY | {"evaluate": None, "variants": {"small": small, "large": ["model=gru3"]}}
+        (tmp_path / "studies" / "sizes.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    study(["model=gru1"])
+    assert reproduce.main(options) == 0
+    study(["model=gru1", "trainer.max_epochs=80"])
+    for more in ([], ["--table"]):
+        with pytest.raises(KwsError, match=r"small/seed_1 was trained with other settings .* move it away"):
+            reproduce.main([*options, *more])
+    (tmp_path / "outputs" / "sizes" / "small" / "seed_1").rename(tmp_path / "away")
+    assert reproduce.main(options) == 0
+    study(["model=gru1", "trainer.max_epochs=80", "summary=false"])  # says nothing of what is learned
+    assert reproduce.main(options) == 0
 
 
 def test_runs_on_other_recordings_make_no_table(reproduce, tmp_path):
