@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.errors import KwsError
+from kws.networks.dropout import Dropout
 from kws.networks.recurrent import RecurrentClassifier
 from kws.networks.stacked import State
 
@@ -92,7 +93,7 @@ class TemporalBlock(CausalBlock):
             nn.Conv2d(channels, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, 1) and the frames before them (B, state_size) to (B, C, T, 1) and the last frames."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kws.errors import KwsError
+from kws.networks.dropout import Dropout
 
 READOUTS = ("last", "mean", "best")
 
@@ -61,7 +62,7 @@ class StackedClassifier(nn.Module):
             sizes[-1] = num_classes if last_hidden_size == "classes" else int(last_hidden_size)
         self.readout_name = readout
         self.layers = nn.ModuleList(make_layer(i, h) for i, h in zip([input_size, *sizes], sizes, strict=False))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(sizes[-1], num_classes)
 
     def run_layer(self, layer: nn.Module, x: Tensor, before: State) -> tuple[Tensor, State]:
