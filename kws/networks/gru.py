@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
+
 
 class GRU(nn.GRU):
     """One layer, batches first; weights, states and results are `torch.nn.GRU`'s."""
@@ -52,18 +54,17 @@ class Recurrence(torch.autograd.Function):
         gates = torch.addmm(b_i, x, w_i.t()).view(frames, clips, 3 * size)  # becomes r, z, n
         recurrent = x.new_empty(clips, 3 * size)  # W_h h + b_h at a frame
         candidates = x.new_empty(frames, clips, size)  # W_hn h + b_hn, which the backward pass needs
-        states = x.new_empty(frames + 1, clips, size)  # for products
+        states = x.new_empty(frames, clips, size)  # before each frame, for products
         y = h.new_empty(frames, clips, size)
         r, z, n = frames_of(gates, size)
         both, c, outputs = gates[..., : 2 * size].unbind(0), candidates.unbind(0), y.unbind(0)
         recurrent_both, recurrent_n = recurrent[:, : 2 * size], recurrent[:, 2 * size :]
-        for t, state in enumerate(states[:-1].unbind(0)):
+        for t, state in enumerate(states.unbind(0)):
             torch.addmm(b_h, state.copy_(h), w_h.t(), out=recurrent)
             both[t].add_(recurrent_both).sigmoid_()
             c[t].copy_(recurrent_n)
             n[t].addcmul_(r[t], recurrent_n).tanh_()
             h = torch.sub(h, n[t], out=outputs[t]).mul_(z[t]).add_(n[t])
-        states[-1] = h
         ctx.save_for_backward(x, gates, candidates, states, w_i, w_h)
         return y.transpose(0, 1), h.clone()
 
@@ -94,11 +95,8 @@ class Recurrence(torch.autograd.Function):
         of_state, of_input = sums[:, : 3 * size], sums[:, size:]
         db = (sums.new_ones(1, len(sums)) @ sums)[0]  # a product is faster than a sum over rows, and adds in float32
         dx = (of_input @ w_i).view(frames, clips, -1).transpose(0, 1) if ctx.needs_input_grad[0] else None
-        dw_h = of_state.t() @ states[:-1].view(frames * clips, size)
+        dw_h = of_state.t() @ states.view(frames * clips, size)
         return dx, dh, of_input.t() @ x, dw_h.roll(-size, 0), db[size:], db[: 3 * size].roll(-size, 0)
-
-
-sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 
 
 def frames_of(blocks: Tensor, size: int) -> list[tuple[Tensor, ...]]:
