@@ -110,7 +110,7 @@ def _draw_posteriors(axes, spotter: Spotter, posteriors: np.ndarray, hop: float,
     for index in sorted(shown):
         axes.plot(time, posteriors[:, index], lw=0.9, label=spotter.labels[index])
     for detection in found:
-        axes.axvline(detection.time, color="C3", lw=0.8, ls="--")
-        axes.text(detection.time, 1.03, detection.word, ha="center", va="bottom", fontsize=8, color="C3")
+        axes.axvline(detection.time, color="k", lw=0.8, ls="--")  # no color of a word
+        axes.text(detection.time, 1.03, detection.word, ha="center", va="bottom", fontsize=8)
     axes.set(ylim=(0, 1.15), ylabel="posteriors,\ndetections")
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
