@@ -174,6 +174,18 @@ def test_runs_with_settings_that_the_study_had_before_are_not_counted(reproduce,
     assert reproduce.main(options) == 0
 
 
+def test_a_study_without_evaluation_tells_of_none(reproduce, tmp_path):
+    """A run that somebody evaluated by hand would have columns of its own, and the mean would be that run's."""
+    (tmp_path / "studies" / "sizes.yaml").write_text(yaml.safe_dump(STUDY | {"evaluate": None}))
+    for seed in (1, 2):
+        make_run(tmp_path / "outputs" / "sizes" / "small" / f"seed_{seed}", seed=seed)
+    fake_evaluation(tmp_path / "outputs" / "sizes" / "small" / "seed_1")
+    options = ["sizes", "--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path / "results"), "--table"]
+    assert reproduce.main(options) == 0
+    results = json.loads((tmp_path / "results" / "sizes.json").read_text())
+    assert set(results["variants"]["small"]["mean"]) == {"test", "validation"}
+
+
 def test_runs_on_other_recordings_make_no_table(reproduce, tmp_path):
     make_run(tmp_path / "outputs" / "sizes" / "small" / "seed_1", seed=1)
     make_run(tmp_path / "outputs" / "sizes" / "small" / "seed_2", seed=2, corpus={"fingerprint": "other"})
