@@ -16,6 +16,8 @@ from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.evaluation.console import show
 from kws.evaluation.report import write_report
+from kws.gallery import hparams
+from kws.gallery.runs import RESULTS
 from kws.spotter import Spotter
 from kws.stored import SPOTTER, load_spotter, match_labels, open_data
 
@@ -85,6 +87,8 @@ def evaluate(config: DictConfig) -> float:
     as_used.log(output / "tensorboard" / "evaluation", results, pictures)
     write_report(output / REPORT, results, pictures)
     files.write_json(output / "evaluation.json", results)
+    if output == run_directory and (output / RESULTS).is_file():
+        hparams.write(output)
     show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]

@@ -19,6 +19,7 @@ from kws.data import SpeechDataModule
 from kws.environment import environment
 from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter, log_probabilities
+from kws.gallery import hparams
 from kws.spotter import Spotter
 from kws.stored import CONFIG, SPOTTER
 from kws.sweeping.jobs import COMPOSITION, OVERRIDES, RESULTS, earlier_job
@@ -114,8 +115,8 @@ def train(config: DictConfig) -> float:
     picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
     with files.atomic(directory / "confusion.png") as temporary:
         picture.savefig(temporary, dpi=120)
-    log_final(trainer, config, results, picture)
     files.write_json(directory / RESULTS, results)
+    log_final(trainer, directory, picture)
     if config.summary:
         summary.show_run(results, directory)
     return results["validation"]["accuracy"]
@@ -226,26 +227,11 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
     }
 
 
-def log_final(trainer: pl.Trainer, config: DictConfig, results: dict[str, Any], confusion) -> None:
-    """Confusion matrix, and the hyper-parameters beside the final metrics, in TensorBoard."""
+def log_final(trainer: pl.Trainer, directory: Path, confusion) -> None:
+    """Confusion matrix, and the run's figures beside its settings, in TensorBoard."""
     writer = tensorboard_writer(trainer)
     if writer is None:
         return
     writer.add_figure("test/confusion", confusion, global_step=trainer.global_step)
-    metrics = {
-        "final/test_accuracy": results["test"]["accuracy"],
-        "final/validation_accuracy": results["validation"]["accuracy"],
-        "final/parameters": results["parameters"],
-        "final/training_seconds": results["training"]["seconds"],
-    }
-    trainer.logger.log_hyperparams(hyper_parameters(config), metrics)
     trainer.logger.finalize("success")
-
-
-def hyper_parameters(config: DictConfig) -> dict[str, Any]:
-    """The settings that a sweep may vary, flat."""
-    flat = {"seed": config.seed, **choices()}
-    for group in ("data", "featurizer", "model", "training", "optimizer", "scheduler", "trainer"):
-        values = OmegaConf.to_container(config[group], resolve=True)
-        flat |= {f"{group}.{k}": v for k, v in values.items() if isinstance(v, (int, float, str, bool)) and k[0] != "_"}
-    return flat
+    hparams.write(directory)
