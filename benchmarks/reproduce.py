@@ -40,9 +40,9 @@ from omegaconf import OmegaConf
 
 from kws import configuration, files
 from kws.errors import KwsError
+from kws.evaluation.intervals import mean_interval
 from kws.evaluation.streams import MODES
 from kws.gallery.runs import fingerprint
-from kws.gallery.seeds import mean_interval
 from kws.gallery.table import markdown
 from kws.sweeping.jobs import COMPOSITION, RESULTS
 

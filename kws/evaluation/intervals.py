@@ -1,7 +1,10 @@
-"""Confidence intervals of shares and of rates."""
+"""Confidence intervals of shares, rates and means."""
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from scipy import special  # scipy.stats has them ready-made, and takes a second to import
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -14,7 +17,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
         raise ValueError(f"{successes} successes in {trials} trials")
     if trials == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    z = float(special.ndtri(0.5 + confidence / 2))
     share = successes / trials
     centre = share + z * z / (2 * trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -29,31 +32,22 @@ def poisson_interval(events: int, confidence: float = 0.95) -> tuple[float, floa
     """Exact interval of the mean of a Poisson count (Garwood, 1936): divide by hours for false alarms per hour.
 
     The lower end is the mean at which this many events or more have a chance of (1 - confidence) / 2, the upper one
-    that at which this many or fewer have; both are found by bisection.
+    that at which this many or fewer have: quantiles of gamma distributions of shape `events` and `events` + 1.
     """
     if events < 0:
         raise ValueError(f"{events} events")
     tail = (1 - confidence) / 2
-    low = 0.0 if events == 0 else _bisect(lambda mean: 1 - _poisson_at_most(events - 1, mean) > tail, 0.0, events)
-    top = events + 10 * math.sqrt(events + 1) + 10
-    high = _bisect(lambda mean: _poisson_at_most(events, mean) < tail, events, top)
-    return low, high
+    low = 0.0 if events == 0 else float(special.gammaincinv(events, tail))
+    return low, float(special.gammainccinv(events + 1, tail))
 
 
-def _poisson_at_most(events: int, mean: float) -> float:
-    """Chance of `events` or fewer at this mean, summed in the logarithm, where large counts do not overflow."""
-    if mean == 0:
-        return 1.0
-    log_mean = math.log(mean)
-    return min(1.0, math.fsum(math.exp(k * log_mean - mean - math.lgamma(k + 1)) for k in range(events + 1)))
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of a normal variable: mean ± t s/√n with n - 1 degrees of freedom.
 
-
-def _bisect(above, low: float, high: float) -> float:
-    """Where `above` turns from False to True."""
-    while high - low > 1e-9 * max(high, 1.0):
-        middle = (low + high) / 2
-        if above(middle):
-            high = middle
-        else:
-            low = middle
-    return (low + high) / 2
+    "Student", "The Probable Error of a Mean", Biometrika 6 (1908). It takes at least two values.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no interval")
+    quantile = float(special.stdtrit(len(values) - 1, 0.5 + confidence / 2))
+    half = quantile * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half

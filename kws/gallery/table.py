@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from kws.evaluation.intervals import mean_interval
 from kws.gallery.runs import MODES, Run
-from kws.gallery.seeds import mean_interval
 
 COLUMNS = {
     "run": "run",

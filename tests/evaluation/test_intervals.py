@@ -1,8 +1,9 @@
 """Intervals against published values."""
 
+import numpy as np
 import pytest
 
-from kws.evaluation.intervals import poisson_interval, wilson_interval
+from kws.evaluation.intervals import mean_interval, poisson_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,17 @@ def test_poisson_of_many():
     low, high = poisson_interval(20_000)
     assert low == pytest.approx(20_000 - 1.96 * 20_000**0.5, rel=1e-3)
     assert high == pytest.approx(20_000 + 1.96 * 20_000**0.5, rel=1e-3)
+
+
+def test_mean():
+    # Tables of Student's distribution: 12.7062 with one degree of freedom, 4.30265 with two, both for 95 %.
+    assert mean_interval([0.0, 2.0]) == pytest.approx((1 - 12.7062, 1 + 12.7062), rel=1e-5)
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), rel=1e-5)
+    with pytest.raises(ValueError, match="1 values"):
+        mean_interval([0.9])
+
+
+def test_mean_covers_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(size=(400, 3))
+    covered = [low < 0 < high for low, high in map(mean_interval, draws)]
+    assert 0.92 < np.mean(covered) < 0.98

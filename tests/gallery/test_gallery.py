@@ -8,14 +8,13 @@ import shutil
 import statistics
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
 from kws.errors import KwsError
 from kws.export.onnx import step_model
 from kws.featurizer import Featurizer
-from kws.gallery import cost, seeds, table
+from kws.gallery import cost, table
 from kws.gallery.__main__ import main as gallery
 from kws.gallery.runs import find_runs
 from kws.networks import RecurrentClassifier
@@ -179,19 +178,3 @@ def test_every_stage_of_a_featurizer_is_counted():
     full = Featurizer(8000, **plain, hamming=True, pre_emphasis=True, dct=13)
     more = cost.featurizer_multiply_adds(full) - cost.featurizer_multiply_adds(Featurizer(8000, **plain))
     assert more == 256 + 128 + 40 * 13
-
-
-@pytest.mark.parametrize(
-    ("probability", "freedom", "expected"),  # tables of Student's distribution
-    [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 9, 2.26216), (0.995, 4, 4.60409), (0.975, 1000, 1.96234)],
-)
-def test_student_quantile(probability, freedom, expected):
-    assert seeds.student_quantile(probability, freedom) == pytest.approx(expected, rel=1e-5)
-
-
-def test_mean_interval_covers_as_often_as_it_says():
-    draws = np.random.default_rng(0).normal(size=(400, 3))
-    covered = [low < 0 < high for low, high in map(seeds.mean_interval, draws)]
-    assert 0.92 < np.mean(covered) < 0.98
-    with pytest.raises(ValueError, match="1 values"):
-        seeds.mean_interval([0.9])
