@@ -44,7 +44,7 @@ from kws.evaluation.intervals import mean_interval
 from kws.evaluation.streams import MODES
 from kws.gallery.runs import fingerprint
 from kws.gallery.table import markdown
-from kws.sweeping.jobs import COMPOSITION, RESULTS
+from kws.run_directory import COMPOSITION, EVALUATION, RESULTS
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -145,7 +145,7 @@ def reproduce(name: str, study: dict, variant: str, seed: int, options: argparse
             files.write_text(run.with_suffix(".settings"), study["settings"][variant])
         if not script("train.py", *arguments):
             return False
-    if study["evaluate"] is not None and not (run / "evaluation.json").is_file():
+    if study["evaluate"] is not None and not (run / EVALUATION).is_file():
         return script("evaluate.py", f"run={run}", *study["evaluate"])
     return True
 
@@ -178,7 +178,7 @@ def figures(stored: dict[str, Any]) -> dict[str, Any]:
 
 def streamed(run: Path) -> dict[str, float]:
     """What a run's evaluation.json, where it has one, says of it as a stream and as a detector."""
-    result, path = {}, run / "evaluation.json"
+    result, path = {}, run / EVALUATION
     if not path.is_file():
         return result
     evaluation = json.loads(path.read_text(encoding="utf-8"))

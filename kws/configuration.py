@@ -22,10 +22,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from kws import files
 from kws.environment import fast_precision, keep_freed_memory
 from kws.errors import KwsError
-from kws.sweeping.jobs import OVERRIDES, job_directory
+from kws.run_directory import ERROR, OVERRIDES
+from kws.sweeping.jobs import job_directory
 
 CONFIGS = Path(__file__).parent.parent / "conf"
-ERROR_FILE = "error.txt"
 
 
 def _unique(folder: str) -> str:
@@ -157,7 +157,7 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         keep_freed_memory()
         result = task(config)
         if sweep:
-            (directory / ERROR_FILE).unlink(missing_ok=True)
+            (directory / ERROR).unlink(missing_ok=True)
         return result
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -172,6 +172,6 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         print(f"error: {text}", file=sys.stderr)
         if not sweep:
             sys.exit(1)
-        files.write_text(directory / ERROR_FILE, text + "\n")
+        files.write_text(directory / ERROR, text + "\n")
         files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(HydraConfig.get().overrides.task))
         return float("nan")

@@ -8,10 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from kws.data import SpeechDataModule
 from kws.errors import KwsError
+from kws.run_directory import CONFIG, SPOTTER
 from kws.spotter import Spotter
-
-CONFIG = "config.yaml"
-SPOTTER = "spotter.ckpt"
 
 
 def load_spotter(run: str | Path) -> tuple[Spotter, Path]:

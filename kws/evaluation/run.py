@@ -17,11 +17,9 @@ from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.evaluation.console import show
 from kws.evaluation.report import write_report
 from kws.gallery import hparams
-from kws.gallery.runs import RESULTS
+from kws.run_directory import EVALUATION, REPORT, RESULTS, SPOTTER
 from kws.spotter import Spotter
-from kws.stored import SPOTTER, load_spotter, match_labels, open_data
-
-REPORT = "evaluation.html"
+from kws.stored import load_spotter, match_labels, open_data
 
 
 def evaluate(config: DictConfig) -> float:
@@ -86,7 +84,7 @@ def evaluate(config: DictConfig) -> float:
             temporary.write_bytes(png)
     as_used.log(output / "tensorboard" / "evaluation", results, pictures)
     write_report(output / REPORT, results, pictures)
-    files.write_json(output / "evaluation.json", results)
+    files.write_json(output / EVALUATION, results)
     if output == run_directory and (output / RESULTS).is_file():
         hparams.write(output)
     show(results, summary.make_console())

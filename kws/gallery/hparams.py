@@ -10,7 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from kws.gallery import table
-from kws.gallery.runs import COMPOSITION, CONFIG, read, read_run
+from kws.gallery.runs import read, read_run
+from kws.run_directory import COMPOSITION, CONFIG
 
 FOLDER = Path("tensorboard", "figures")
 """Below a run. A folder of its own: all scalars beside the settings become columns of the tab, and no others.

@@ -12,14 +12,13 @@ from typing import Any
 import yaml
 
 from kws.errors import KwsError
+from kws.evaluation.streams import MODES
 from kws.gallery import cost
+from kws.run_directory import COMPOSITION, CONFIG, ERROR, EVALUATION, OVERRIDES, REPORT, RESULTS, SPOTTER
 from kws.spotter import Spotter
 
-RESULTS, EVALUATION, CONFIG, COMPOSITION = "results.json", "evaluation.json", "config.yaml", ".composition.yaml"
-SPOTTER, ERROR, OVERRIDES = "spotter.ckpt", "error.txt", "overrides.yaml"
 MARKS = (RESULTS, CONFIG, COMPOSITION, ERROR)
 """Files that make a folder a run."""
-MODES = ("reset", "never", "vad")
 DONE = "done"
 # What two runs may differ in and still be the same configuration: how and where they ran, not what.
 NOT_CONFIGURATION = {"seed", "directory", "resume", "summary", "threads", "cache_dir", "logger", "export", "workers"}
@@ -68,7 +67,7 @@ class Run:
     @property
     def report(self) -> str | None:
         """The file a reader wants first."""
-        return next((n for n in ("evaluation.html", "confusion.png", RESULTS, CONFIG) if n in self.files), None)
+        return next((n for n in (REPORT, "confusion.png", RESULTS, CONFIG) if n in self.files), None)
 
 
 def find_runs(folders: Iterable[str | Path], measure: bool = False) -> list[Run]:
@@ -180,7 +179,7 @@ def look_closer(run: Run, measure: bool) -> list[str]:
 
 def linkable(directory: Path) -> Iterator[str]:
     """Reports, settings and exports of a run."""
-    for name in ("evaluation.html", RESULTS, EVALUATION, "confusion.png", CONFIG, SPOTTER, ERROR):
+    for name in (REPORT, RESULTS, EVALUATION, "confusion.png", CONFIG, SPOTTER, ERROR):
         if (directory / name).is_file():
             yield name
     if (directory / "exports").is_dir():

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kws.errors import KwsError
+from kws.run_directory import COMPOSITION, OVERRIDES, RESULTS
 
-RESULTS, COMPOSITION, OVERRIDES = "results.json", ".composition.yaml", "overrides.yaml"
 NOT_IN_NAMES = ("data.root", "cache_dir", "threads", "summary", "sweep", "export", "callbacks", "hydra")
 """Settings that make a job's name long and say little; its hash holds them all the same."""
 LONGEST = 100

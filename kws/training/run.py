@@ -20,9 +20,9 @@ from kws.environment import environment
 from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.gallery import hparams
+from kws.run_directory import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
 from kws.spotter import Spotter
-from kws.stored import CONFIG, SPOTTER
-from kws.sweeping.jobs import COMPOSITION, OVERRIDES, RESULTS, earlier_job
+from kws.sweeping.jobs import earlier_job
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints, clear_remains
 from kws.training.module import SpotterModule

@@ -11,9 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from kws import files
-from kws.configuration import ERROR_FILE
+from kws.run_directory import COMPOSITION, ERROR, OVERRIDES, RESULTS
 from kws.summary import make_console, percent
-from kws.sweeping.jobs import COMPOSITION, OVERRIDES
 
 COLUMNS = ("job", "overrides", "test", "validation", "parameters", "seconds", "epochs", "error")
 
@@ -52,8 +51,8 @@ def job_row(directory: Path) -> dict[str, Any] | None:
     overrides = directory / OVERRIDES
     if overrides.is_file():
         row["overrides"] = " ".join(OmegaConf.to_container(OmegaConf.load(overrides)))
-    if (directory / "results.json").is_file():
-        results = json.loads((directory / "results.json").read_text())
+    if (directory / RESULTS).is_file():
+        results = json.loads((directory / RESULTS).read_text())
         row |= {
             "test": results["test"]["accuracy"],
             "validation": results["validation"]["accuracy"],
@@ -62,8 +61,8 @@ def job_row(directory: Path) -> dict[str, Any] | None:
             "epochs": results["training"]["epochs"],
         }
         return row
-    if (directory / ERROR_FILE).is_file():
-        return row | {"error": (directory / ERROR_FILE).read_text().strip()}
+    if (directory / ERROR).is_file():
+        return row | {"error": (directory / ERROR).read_text().strip()}
     return row | {"error": "unfinished"} if (directory / COMPOSITION).is_file() else None
 
 
