@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+ROOT ?= ../shared/speech_commands
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format reproduce clean
+.PHONY: help install train test lint format reproduce benchmark clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,7 +33,14 @@ format: install  ## format with ruff
 	$(BIN)/ruff format .
 
 reproduce: install  ## run the README's studies again and write docs/results; ARGS="accuracy --seeds 1 2 3" chooses
-	$(BIN)/python benchmarks/reproduce.py $(ARGS)
+	$(BIN)/python benchmarks/reproduce.py --root $(ROOT) $(ARGS)
+
+benchmark: install  ## measure the README's speeds again and write benchmarks/results; wants an idle machine
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[benchmark]"
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/streaming.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py --blocks 30
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/time_to_accuracy.py --root $(ROOT)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py --root $(ROOT)
 
 clean:  ## delete corpora, decoded waveforms and build leftovers; outputs/ stays
 	rm -rf cache build *.egg-info .pytest_cache .ruff_cache .hypothesis

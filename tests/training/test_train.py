@@ -263,3 +263,14 @@ def test_a_finished_run_is_not_written_over(run_copy, corpus):
     assert done.status == 1
     assert "holds an earlier run" in done.err
     assert (run / "results.json").read_bytes() == before
+
+
+def test_gradients_of_two_half_batches_are_those_of_one(here, corpus):
+    """By Lightning's own switch; the schedule counts optimizer steps, so the whole training is the same."""
+    common = ("trainer.precision=32-true", "trainer.max_epochs=2", "export=[]", "callbacks.samples.clips=0")
+    _, whole = train(corpus, *common, "data.batch_size=12")
+    _, halves = train(corpus, *common, "data.batch_size=6", "trainer.accumulate_grad_batches=2")
+    assert results(halves)["training"]["steps"] == results(whole)["training"]["steps"] == 6
+    weights = Spotter.load(halves / "spotter.ckpt").state_dict()
+    for name, tensor in Spotter.load(whole / "spotter.ckpt").state_dict().items():
+        torch.testing.assert_close(weights[name], tensor, atol=1e-4, rtol=1e-4)
