@@ -60,7 +60,11 @@ def sentence(error: Exception) -> str | None:
         cause = error.__cause__
         if isinstance(cause, KwsError):
             return str(cause)
-        return str(error).replace("\n", " ")
+        # Hydra's own text names a class of some library and repeats what the cause says.
+        key = re.search(r"full_key: (\S+)", str(error))
+        if cause is None or key is None:
+            return " ".join(str(error).split())
+        return f"{key.group(1)}: {' '.join(str(cause).split())}; check the values of {key.group(1)}.*"
     if isinstance(error, (KwsError, MisconfigurationException)):
         return " ".join(str(error).split())
     if isinstance(error, OmegaConfBaseException):

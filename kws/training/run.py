@@ -50,14 +50,8 @@ def train(config: DictConfig) -> float:
         )
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = build_data(config)
-    spotter = build_spotter(config, data)
-    module = SpotterModule(
-        spotter,
-        optimizer=instantiate(config.optimizer),
-        scheduler=instantiate(config.scheduler),
-        **config.training,
-    )
+    if not config.trainer.accumulate_grad_batches >= 1:  # Lightning would divide by it
+        raise KwsError(f"trainer.accumulate_grad_batches={config.trainer.accumulate_grad_batches} must be at least 1.")
     exporters = list(instantiate(config.get("export") or {}).values())
     callbacks = [*instantiate(config.callbacks).values(), *exporters]
     trainer: pl.Trainer = instantiate(
@@ -66,6 +60,14 @@ def train(config: DictConfig) -> float:
         logger=instantiate(config.logger),
         plugins=[WholeCheckpoints()],
         default_root_dir=str(directory),
+    )
+    data = build_data(config)  # takes long the first time, so it comes after what may be refused at once
+    spotter = build_spotter(config, data)
+    module = SpotterModule(
+        spotter,
+        optimizer=instantiate(config.optimizer),
+        scheduler=instantiate(config.scheduler),
+        **config.training,
     )
     # Only now is it known that everything can be built: a run directory without a configuration is no run.
     if trainer.is_global_zero and checkpoint is None:

@@ -69,6 +69,9 @@ def test_train_names_what_is_wrong(here, arguments, named):
         ("data.seconds=0.001", ["data.seconds=0.001"]),
         ("optimizer.lr=-1", ["optimizer", "-1"]),
         ("trainer.max_epochs=many", ["trainer.max_epochs='many'"]),
+        ("trainer.precision=bf17", ["error: trainer: ", "'bf17'", "trainer.*"]),
+        ("trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches=0"]),
+        ("trainer.accelerator=tpu", ["error: trainer: ", "trainer.*"]),
     ],
 )
 def test_settings_that_cannot_be(here, corpus, override, named):
