@@ -1,4 +1,4 @@
 """All runs under a folder as one table, and accuracy against speed as a picture.
 
-python -m kws.gallery outputs/… [--measure] [--output DIR]
+python -m kws.gallery outputs/… [--no-measure] [--output DIR]
 """

@@ -15,7 +15,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m kws.gallery", description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs")], help="where runs are looked for")
     parser.add_argument("--output", type=Path, help="folder for the three files; the first of the others by default")
-    parser.add_argument("--measure", action="store_true", help="time step.onnx of every run, one thread")
+    parser.add_argument(
+        "--measure",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="time step.onnx of every run, here and in one thread",
+    )
     options = parser.parse_args(arguments)
     runs = find_runs(options.folders, options.measure)
     rows = [table.row(run) for run in runs]

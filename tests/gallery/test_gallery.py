@@ -97,7 +97,7 @@ def test_runs_of_one_configuration_are_put_together(outputs, tmp_path):
 
 
 def test_command_writes_three_files(outputs, tmp_path, capsys):
-    gallery([str(outputs), "--output", str(tmp_path / "out"), "--measure"])
+    gallery([str(outputs), "--output", str(tmp_path / "out")])
     assert capsys.readouterr().out.splitlines()[-1].endswith("gallery.html")
     with (tmp_path / "out" / "gallery.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
@@ -139,7 +139,7 @@ def test_command_writes_three_files(outputs, tmp_path, capsys):
 def test_a_damaged_run_is_named_and_the_others_stay(outputs, tmp_path, name, content, status):
     folder = Path(shutil.copytree(outputs, tmp_path / "runs"))
     (folder / "a" / name).write_bytes(content)
-    gallery([str(folder), "--measure"])
+    gallery([str(folder)])
     runs = by_name(find_runs([folder], measure=True))
     assert status in runs["a"].status
     assert runs["multirun/0"].status == "done"
