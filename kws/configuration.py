@@ -125,9 +125,10 @@ def known_settings() -> dict[str, Any]:
     for path in sorted(CONFIGS.rglob("*.yaml")):
         group = path.parent.relative_to(CONFIGS).as_posix()
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False) or {}
+        top = group in (".", "export") or path.read_text(encoding="utf-8").startswith("# @package _global_")
         if group != ".":
             settings.setdefault(group, None)
-        collect(content, "" if group in (".", "experiment", "debug", "export") else f"{group}.")
+        collect(content, "" if top else f"{group}.")
     return settings
 
 

@@ -1,5 +1,6 @@
 """Every command of the README runs, shortened: small corpus, small network, one epoch."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -7,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from kws.configuration import CONFIGS, register_resolvers
 from tests.scripts import ROOT, call, tone_corpus
 
 README = (ROOT / "README.md").read_text()
@@ -85,6 +89,26 @@ def test_other_command(command):
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
     else:
         assert (Path(sys.executable).parent / name).exists(), command
+
+
+SWEEPS = re.findall(r"^python train.py (-m .*?)(?:  +#.*)?$", (ROOT / "docs" / "sweeps.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("command", SWEEPS)
+def test_every_value_of_the_sweeps_composes(command):
+    """Each by itself: the sweeps are too long to be run, and tests/sweeping runs short ones."""
+    register_resolvers()
+    overrides = OverridesParser.create().parse_overrides(shlex.split(command)[1:])
+    values = [[f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()] for o in overrides if sweeps(o)]
+    rest = [o.input_line for o in overrides if not o.is_sweep_override()]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        for given in itertools.product(*values):
+            composed = compose("train", [*rest, *given], return_hydra_config=True)
+            assert composed.model is not None
+
+
+def sweeps(override):
+    return override.is_sweep_override() and not override.is_interval_sweep()
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)", README))

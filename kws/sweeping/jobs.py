@@ -19,14 +19,24 @@ NOT_IN_NAMES = ("data.root", "cache_dir", "threads", "summary", "sweep", "export
 LONGEST = 100
 
 
+def key_of(override: str) -> str:
+    """What an override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def settings_of(overrides: Iterable[str]) -> list[str]:
+    """What makes a job what it is, sorted: everything but who launches it."""
+    return sorted(override for override in map(str, overrides) if key_of(override) != "launcher")
+
+
 def job_directory(overrides: Iterable[str]) -> str:
     """A directory name that says what was set and that no job with other settings has.
 
     Hydra's own job numbers begin at 0 in every sweep, so that a second sweep in a folder writes over the first
     (hydra#3328); a name made of the settings is the same in every sweep, and another for other settings.
     """
-    overrides = sorted(map(str, overrides))
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    overrides = settings_of(overrides)
+    keys = list(map(key_of, overrides))
     told = [o for k, o in zip(keys, overrides, strict=True) if not {k, k.partition(".")[0]} & set(NOT_IN_NAMES)]
     # model.hidden_size=64 as hidden_size=64
     shown = ",".join(re.sub(r"^[+~]*[\w.]*\.(?=\w+=)", "", override) for override in told)
@@ -49,8 +59,7 @@ def earlier_job(config: DictConfig, directory: Path) -> float | None:
         stored = OmegaConf.to_container(OmegaConf.load(directory / OVERRIDES))
     except (OSError, ValueError, OmegaConfBaseException):
         stored = None
-    given = list(HydraConfig.get().overrides.task)
-    if stored is None or sorted(stored) != sorted(given):
+    if stored is None or settings_of(stored) != settings_of(HydraConfig.get().overrides.task):
         raise KwsError(f"{str(directory)!r} holds a job with other settings; choose another hydra.sweep.dir.")
     try:
         results = json.loads((directory / RESULTS).read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kws import files
 from kws.errors import KwsError
+from kws.sweeping.jobs import key_of
 
 STUDY = "kws"
 PRUNED = "pruned"
@@ -159,7 +160,10 @@ class OptunaSweeper(Sweeper):
         print(f"{len(study.trials)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
         if not counts.get("complete"):
             return None
-        best = [*fixed, *(f"{key}={quoted(value)}" for key, value in study.best_params.items())]
+        # Of the search itself, which a run by itself has not.
+        own = ("sweep.", "launcher.", "callbacks.pruning.")
+        settings = [override for override in fixed if not f"{key_of(override)}.".startswith(own)]
+        best = [*settings, *(f"{key}={quoted(value)}" for key, value in study.best_params.items())]
         path = Path(self.config.hydra.sweep.dir) / BEST
         files.write_text(path, OmegaConf.to_yaml({"validation_accuracy": study.best_value, "overrides": best}))
         print(f"best: trial {study.best_trial.number}, {100 * study.best_value:.2f} %: {' '.join(best)}")

@@ -32,6 +32,7 @@ def test_names_say_what_was_set_and_differ_where_settings_do():
     assert name != job_directory(["seed=1", "model.cell=gru", "data.root=/elsewhere", "callbacks.samples.clips=0"])
     assert job_directory(["a.x=1"]) != job_directory(["b.x=1"])
     assert job_directory(["optimizer.lr=1.5e-3"]).startswith("lr=1.5e-3_")
+    assert job_directory(["a=1", "launcher=joblib"]) == job_directory(["a=1"])
     assert job_directory(["a=b/c"]) != job_directory(["a=b-c"])
     long = [job_directory([f"key{i}=value" for i in range(99)] + [f"last={last}"]) for last in "ab"]
     assert long[0] != long[1]
@@ -45,7 +46,7 @@ def test_a_second_sweep_leaves_finished_jobs_and_runs_the_others(base):
     assert call(*base, "model.hidden_size=4,6").status == 0
     first = {path: (path / "results.json").read_bytes() for path in jobs()}
     assert len(first) == 2
-    again = call(*base, "model.hidden_size=8,6,4")  # another order, one more
+    again = call(*base, "model.hidden_size=8,6,4", "launcher=joblib", "hydra.launcher.n_jobs=1")  # and another order
     assert again.status == 0, again.err
     assert again.out.count("was finished by an earlier sweep") == 2
     assert len(jobs()) == 3

@@ -74,6 +74,8 @@ def test_a_search_prunes_stops_and_goes_on(tmp_path, monkeypatch):
     assert len({trial.params["optimizer.lr"] for trial in study.trials}) == 5
     assert "5 trials" in done.out
     best = OmegaConf.load("search/best.yaml")
+    again = call("train", *best.overrides, "hydra.run.dir=again")
+    assert again.status == 0, again.err
     assert f"optimizer.lr={study.best_params['optimizer.lr']}" in best.overrides
     assert (
         best.validation_accuracy == study.best_value == max(t.value for t in study.trials if t.state.name == "COMPLETE")
