@@ -48,7 +48,9 @@ def make_run(folder: Path, accuracy=0.9, seed=1, size=4, evaluated=False, **more
     (folder / "results.json").write_text(json.dumps(results | more))
     if evaluated:
         streaming = {mode: {"accuracy": value} for mode, value in {"reset": 0.8, "never": 0.3, "vad": 0.6}.items()}
-        (folder / "evaluation.json").write_text(json.dumps({"split": "testing", "streaming": streaming}))
+        (folder / "evaluation.json").write_text(
+            json.dumps({"split": "testing", "streaming": streaming, "corpus": results["corpus"]})
+        )
         (folder / "evaluation.html").write_text("<p>report</p>")
     return folder
 
@@ -128,7 +130,7 @@ def test_command_writes_three_files(outputs, tmp_path, capsys):
         ("results.json", b'{"test": {"accuracy": NaN}}', "no test accuracy"),
         ("results.json", b"[" * 100_000, "results.json cannot be read"),
         ("evaluation.json", b"{'a'", "evaluation.json cannot be read"),
-        ("evaluation.json", b'{"split": "testing", "streaming": [0.9]}', "done"),
+        ("evaluation.json", b'{"split": "testing", "streaming": [0.9], "corpus": {"fingerprint": "f0"}}', "done"),
         ("config.yaml", b"a: [", "done"),
         ("config.yaml", b"- 1\n", "done"),
         ("overrides.yaml", b"\x00", "done"),
@@ -143,6 +145,14 @@ def test_a_damaged_run_is_named_and_the_others_stay(outputs, tmp_path, name, con
     runs = by_name(find_runs([folder], measure=True))
     assert status in runs["a"].status
     assert runs["multirun/0"].status == "done"
+
+
+@pytest.mark.parametrize("other", [{"split": "validation"}, {"corpus": {"fingerprint": "f1"}}, {"corpus": None}])
+def test_a_stream_of_other_recordings_is_not_the_run_s(outputs, tmp_path, other):
+    folder = Path(shutil.copytree(outputs, tmp_path / "runs"))
+    path = folder / "a" / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | other))
+    assert by_name(find_runs([folder]))["a"].streaming == {}
 
 
 def test_names_cannot_break_the_page(outputs, tmp_path):

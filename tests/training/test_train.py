@@ -133,6 +133,22 @@ def test_evaluate_gives_the_same_numbers_again(run_copy):
     assert [path.name for path in Path.cwd().iterdir()] == [run.name]  # nothing is left beside the run
 
 
+def test_an_evaluation_s_figures_are_put_into_tensorboard(run_copy):
+    def figures():
+        events = EventAccumulator(str(run_copy / "tensorboard" / "figures"))
+        events.Reload()
+        return {name: events.Scalars(name)[0].value for name in events.Tags()["scalars"]}
+
+    before = figures()
+    assert before["figures/test_accuracy"] == pytest.approx(results(run_copy)["test"]["accuracy"])
+    assert before["figures/microseconds_per_hop"] > 0
+    done = call("evaluate", f"run={run_copy}", "streaming.modes=[never]", "detection.hours=0", "runtimes=[]")
+    assert done.status == 0, done.err
+    never = json.loads((run_copy / "evaluation.json").read_text())["streaming"]["never"]["accuracy"]
+    assert set(figures()) - set(before) == {"figures/stream_never"}
+    assert figures()["figures/stream_never"] == pytest.approx(never)
+
+
 def test_evaluate_on_another_corpus_matches_labels_by_name(run_copy, tmp_path):
     run = run_copy
     other = tone_corpus(tmp_path / "other", clips=8, rate=16000)
