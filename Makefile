@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 ROOT ?= ../shared/speech_commands
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test lint format reproduce benchmark clean
@@ -21,8 +22,8 @@ install: $(VENV)/.installed  ## create .venv and install the package with what i
 train: install  ## train, test and export with the defaults, offline; ARGS="model=gru3 …" changes them
 	$(BIN)/python train.py $(ARGS)
 
-test: install  ## run the tests; ARGS="-k onnx" chooses some
-	$(BIN)/python -m pytest $(ARGS)
+test: install  ## run the tests, JOBS=2 at a time; ARGS="-k onnx" chooses some
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
 
 lint: install  ## check style with ruff
 	$(BIN)/ruff check .
