@@ -1,6 +1,8 @@
 """Every file in conf/ is composed with its script, instantiated, and says in its first line what it is."""
 
 import inspect
+import itertools
+import re
 
 import pytest
 import torch
@@ -100,3 +102,11 @@ def test_known_settings_are_what_users_type():
     assert {"data.sample_rate", "model.hidden_size", "trainer.max_epochs", "seed", "optimizer.lr", "model"} <= set(
         known
     )
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_says_how_it_is_run_and_what_it_costs(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
+    assert f"python train.py experiment={path.stem}" in comment
+    assert re.search(r"epoch takes (about )?\d+( to \d+)? s|\d+ s on a GPU", comment), comment
