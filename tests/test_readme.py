@@ -111,9 +111,12 @@ def sweeps(override):
     return override.is_sweep_override() and not override.is_interval_sweep()
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)", README))
-def test_linked_files_exist(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_linked_files_exist(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
 
 
 def test_the_choices_listed_are_those_that_exist():
