@@ -113,8 +113,8 @@ def read_run(directory: Path, name: str, measure: bool = False) -> Run:
     evaluation, problem = read(directory / EVALUATION, json.loads)
     problems.append(problem)
     # What the run was measured on elsewhere, another corpus or split, does not stand beside its own test accuracy.
-    corpora = {get(content, "corpus", "fingerprint") for content in (results, evaluation)}
-    if get(evaluation, "split") == "testing" and len(corpora) == 1:
+    corpus, heard = (get(content, "corpus", "fingerprint") for content in (results, evaluation))
+    if get(evaluation, "split") == "testing" and heard == corpus:
         modes = {mode: share(get(evaluation, "streaming", mode, "accuracy")) for mode in MODES}
         run.streaming = {mode: accuracy for mode, accuracy in modes.items() if accuracy is not None}
     overrides, _ = read(directory / OVERRIDES, yaml.safe_load)

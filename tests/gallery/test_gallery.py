@@ -131,6 +131,7 @@ def test_command_writes_three_files(outputs, tmp_path, capsys):
         ("results.json", b"[" * 100_000, "results.json cannot be read"),
         ("evaluation.json", b"{'a'", "evaluation.json cannot be read"),
         ("evaluation.json", b'{"split": "testing", "streaming": [0.9], "corpus": {"fingerprint": "f0"}}', "done"),
+        ("evaluation.json", b'{"split": "testing", "streaming": {}, "corpus": {"fingerprint": {}}}', "done"),
         ("config.yaml", b"a: [", "done"),
         ("config.yaml", b"- 1\n", "done"),
         ("overrides.yaml", b"\x00", "done"),
