@@ -23,7 +23,7 @@ from kws import files
 from kws.environment import fast_precision, keep_freed_memory
 from kws.errors import KwsError
 from kws.run_directory import ERROR, OVERRIDES
-from kws.sweeping.jobs import job_directory
+from kws.sweeping.jobs import job_directory, key_of
 
 CONFIGS = Path(__file__).parent.parent / "conf"
 
@@ -136,7 +136,7 @@ def refuse_wrong_types(config: DictConfig) -> None:
     """A word where conf/ has a number is named, before some library stumbles over it."""
     settings = known_settings()
     for override in HydraConfig.get().overrides.task:
-        key = override.lstrip("+~").partition("=")[0]
+        key = key_of(override)
         usual = settings.get(key)
         if isinstance(usual, (int, float)) and key in settings:
             given = OmegaConf.select(config, key)

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kws.run_directory import CONFIG, EVALUATION, RESULTS, SPOTTER
+
 
 def make_console() -> Console:
     """A console that never breaks a line that a file or a pipe could hold."""
@@ -40,7 +42,7 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     for name, parity in results["parity"].items():
         table.add_row(f"{name} against PyTorch", parity_text(parity))
     console.print(table)
-    show_paths(results["exports"], directory, ("spotter.ckpt", "results.json", "config.yaml", "confusion.png"))
+    show_paths(results["exports"], directory, (SPOTTER, RESULTS, CONFIG, "confusion.png"))
 
 
 def show_paths(exports: dict[str, str], directory: Path, written: Iterable[str]) -> None:
@@ -75,7 +77,7 @@ def show_evaluation(results: dict[str, Any], directory: Path, console: Console |
         words = ", ".join(f"{word} ({clips})" for word, clips in results["left_out"].items())
         table.add_row("words it has no label for, left out", words)
     console.print(table)
-    print(nearby(directory) / "evaluation.json", flush=True)
+    print(nearby(directory) / EVALUATION, flush=True)
 
 
 def show_exports(exported: Iterable) -> None:

@@ -11,7 +11,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from kws.gallery import table
 from kws.gallery.runs import read, read_run
-from kws.run_directory import COMPOSITION, CONFIG
+from kws.run_directory import CONFIG
 
 FOLDER = Path("tensorboard", "figures")
 """Below a run. A folder of its own: all scalars beside the settings become columns of the tab, and no others.
@@ -41,11 +41,8 @@ def write(directory: Path) -> None:
 
 def stored_settings(directory: Path) -> dict[str, Any]:
     """The run's settings, flat; nothing where they cannot be read."""
-    for name in (CONFIG, COMPOSITION):
-        settings, _ = read(directory / name, yaml.safe_load)
-        if isinstance(settings, Mapping):
-            return flat(settings)
-    return {}
+    settings, _ = read(directory / CONFIG, yaml.safe_load)
+    return flat(settings) if isinstance(settings, Mapping) else {}
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from kws.evaluation.clips import ClipMeter, log_probabilities
 from kws.gallery import hparams
 from kws.run_directory import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
 from kws.spotter import Spotter
-from kws.sweeping.jobs import earlier_job, settings_of
+from kws.sweeping.jobs import earlier_job, key_of, settings_of
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints, clear_remains
 from kws.training.module import SpotterModule
@@ -156,7 +156,7 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
     if (directory / OVERRIDES).is_file() and settings_of(given) == settings_of(OmegaConf.load(directory / OVERRIDES)):
         given = []  # a sweep's job, whose settings are the stored ones
     for override in given:
-        key, _, _ = override.lstrip("+~").partition("=")
+        key = key_of(override)
         if key == "resume":
             continue
         if isinstance(OmegaConf.select(combined, key), DictConfig):

@@ -53,6 +53,17 @@ def test_mean():
         mean_interval([0.9])
 
 
+@pytest.mark.parametrize(
+    ("probability", "freedom", "expected"),  # tables of Student's distribution
+    [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 9, 2.26216), (0.995, 4, 4.60409), (0.975, 1000, 1.96234)],
+)
+def test_mean_of_many(probability, freedom, expected):
+    values = np.random.default_rng(0).normal(size=freedom + 1).tolist()
+    low, high = mean_interval(values, confidence=2 * probability - 1)
+    error = np.std(values, ddof=1) / len(values) ** 0.5
+    assert (high - low) / 2 / error == pytest.approx(expected, rel=1e-5)
+
+
 def test_mean_covers_as_often_as_it_says():
     draws = np.random.default_rng(0).normal(size=(400, 3))
     covered = [low < 0 < high for low, high in map(mean_interval, draws)]
