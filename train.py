@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from kws import configuration
+from kws.runs import configuration
 
 configuration.register_resolvers()
 

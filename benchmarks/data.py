@@ -4,7 +4,7 @@
 
 measures, on this machine and in one run:
 
-* files to cached waveforms: decoded and resampled by `kws.cache`, with the hash that tells changed files;
+* files to cached waveforms: decoded and resampled by `kws.data.cache`, with the hash that tells changed files;
 * featurizing: `kws.Featurizer` on batches, one thread;
 * (a) a plain loop: soundfile, then torchaudio's resampling and mel spectrogram, clip by clip, one thread;
 * (b) ELL's way: one hop at a time through Python, in NumPy, with the arithmetic of ELL's featurizer, one thread;
@@ -30,15 +30,15 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from kws.augment import Augment
-from kws.cache import waveforms
-from kws.configuration import CONFIGS, register_resolvers
 from kws.corpus import EmbeddedCorpus, FolderCorpus
 from kws.data import SpeechDataModule
-from kws.errors import KwsError
-from kws.featurizer import INT16_SCALE, PRE_EMPHASIS, Featurizer
-from kws.files import write_json
+from kws.data.augment import Augment
+from kws.data.cache import waveforms
 from kws.networks import Normalization, RecurrentClassifier
+from kws.runs.configuration import CONFIGS, register_resolvers
+from kws.spotter.featurizer import INT16_SCALE, PRE_EMPHASIS, Featurizer
+from kws.support.errors import KwsError
+from kws.support.files import write_json
 
 register_resolvers()
 

@@ -38,13 +38,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from kws import configuration, files
-from kws.errors import KwsError
 from kws.evaluation.intervals import mean_interval
-from kws.evaluation.streams import MODES
-from kws.gallery.runs import fingerprint
+from kws.evaluation.stream.modes import MODES
 from kws.gallery.table import markdown
-from kws.run_directory import COMPOSITION, EVALUATION, RESULTS
+from kws.runs import configuration
+from kws.runs.names import COMPOSITION, EVALUATION, RESULTS
+from kws.runs.record import fingerprint
+from kws.support import files
+from kws.support.errors import KwsError
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"

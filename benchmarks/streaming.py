@@ -29,15 +29,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from kws.environment import environment
-from kws.errors import KwsError
 from kws.export.onnx_stream import StreamModel, stream_model
-from kws.featurizer import Featurizer
-from kws.files import write_json
 from kws.networks import RecurrentClassifier
+from kws.runs.stored import load_spotter
 from kws.spotter import Spotter
-from kws.stored import load_spotter
-from kws.vad import VoiceActivityDetector
+from kws.spotter.featurizer import Featurizer
+from kws.spotter.vad import VoiceActivityDetector
+from kws.support.environment import environment
+from kws.support.errors import KwsError
+from kws.support.files import write_json
 
 HERE = Path(__file__).parent
 BLOCK_SECONDS = 0.24  # about; a whole number of everybody's hops

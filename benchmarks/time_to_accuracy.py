@@ -28,11 +28,11 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from kws import configuration
-from kws.configuration import CONFIGS
-from kws.environment import environment
-from kws.evaluation.clips import log_probabilities
-from kws.files import write_json
+from kws.runs import configuration
+from kws.runs.configuration import CONFIGS
+from kws.spotter.runtime import log_probabilities
+from kws.support.environment import environment
+from kws.support.files import write_json
 from kws.training.module import SpotterModule
 from kws.training.run import build_data, build_spotter, quieten
 

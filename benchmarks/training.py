@@ -39,12 +39,12 @@ from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from kws import configuration
-from kws.configuration import CONFIGS
 from kws.data import SpeechDataModule
-from kws.environment import environment
-from kws.files import write_json
 from kws.networks import RecurrentClassifier
+from kws.runs import configuration
+from kws.runs.configuration import CONFIGS
+from kws.support.environment import environment
+from kws.support.files import write_json
 from kws.training.module import SpotterModule
 from kws.training.run import build_spotter, quieten
 

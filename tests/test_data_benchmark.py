@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from kws.corpus import EmbeddedCorpus, embedded
-from kws.errors import KwsError
-from kws.featurizer import INT16_SCALE, Featurizer
+from kws.spotter.featurizer import INT16_SCALE, Featurizer
+from kws.support.errors import KwsError
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "data.py"
 

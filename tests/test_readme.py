@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from kws.configuration import CONFIGS, register_resolvers
+from kws.runs.configuration import CONFIGS, register_resolvers
 from tests.scripts import ROOT, call, tone_corpus
 
 README = (ROOT / "README.md").read_text()

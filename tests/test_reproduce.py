@@ -8,9 +8,9 @@ import pytest
 import scipy.stats
 import yaml
 
-from kws import files
-from kws.configuration import CONFIGS
-from kws.errors import KwsError
+from kws.runs.configuration import CONFIGS
+from kws.support import files
+from kws.support.errors import KwsError
 from tests.gallery.test_gallery import make_run
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "reproduce.py"
@@ -206,7 +206,7 @@ def test_every_study_can_be_composed(path):
     """Overrides that conf/ does not know would only show after hours."""
     from hydra import compose, initialize_config_dir
 
-    from kws import configuration
+    from kws.runs import configuration
 
     configuration.register_resolvers()
     study = yaml.safe_load(path.read_text())

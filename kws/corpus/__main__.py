@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kws.cache import available_cores, bar
-from kws.command import run
 from kws.corpus.folder import FolderCorpus
-from kws.errors import KwsError
+from kws.support.command import run
+from kws.support.errors import KwsError
+from kws.support.progress import available_cores, bar
 
 
 def main() -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.errors import KwsError
-from kws.files import atomic
+from kws.support.errors import KwsError
+from kws.support.files import atomic
 
 ELL_NULL, NULL = "<null>", "_null_"
 ENTRIES = ("features", "labels", "parameters")

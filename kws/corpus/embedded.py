@@ -22,9 +22,9 @@ from kws.corpus.base import SPLITS, Corpus, which_set
 from kws.corpus.coloured_noise import COLOURS, coloured_noise, hum, root_mean_square
 from kws.corpus.espeak import ACCENTS, Espeak, family, variants
 from kws.corpus.folder import FolderCorpus
-from kws.errors import KwsError
-from kws.files import atomic_folder, write_json, write_text
-from kws.locking import lock
+from kws.support.errors import KwsError
+from kws.support.files import atomic_folder, write_json, write_text
+from kws.support.locking import lock
 
 log = logging.getLogger(__name__)
 

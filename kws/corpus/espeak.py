@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 # The English accents of espeak-ng, as files below its `lang` folder. (`en-gb` is no name to it, though `en` is.)
 ACCENTS = (

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kws.audio import EXTENSIONS
 from kws.corpus import selection
+from kws.corpus.audio import EXTENSIONS
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable, speaker_of, which_set
 from kws.corpus.lists import key, read_list
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 NOISE_FOLDER = "_background_noise_"
 _ENDINGS = ", ".join(EXTENSIONS)

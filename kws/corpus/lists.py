@@ -7,8 +7,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from kws.corpus.base import SPLITS, Corpus, Refusal
-from kws.errors import KwsError
-from kws.files import atomic
+from kws.support.errors import KwsError
+from kws.support.files import atomic
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a", ".aac")  # endings that a list may name
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from kws.corpus.base import SPLITS
 from kws.corpus.survey import SILENT, Survey
-from kws.files import atomic, write_json
+from kws.support.files import atomic, write_json
 
 EXAMPLES = 3  # names shown of each kind of trouble; the JSON file has all
 

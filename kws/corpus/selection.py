@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kws import audio
+from kws.corpus import audio
 from kws.corpus.base import SPLITS, Clip, Refusal
-from kws.errors import BrokenRecording
+from kws.support.errors import BrokenRecording
 
 UNKNOWN, SILENCE, NULL = "_unknown_", "_silence_", "_null_"
 # Stretches of each background recording, from its beginning, in which the silence of a split is cut. Evaluation gets

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from kws.corpus.base import Corpus
 from kws.corpus.folder import FolderCorpus
-from kws.download import download, sha256_of
-from kws.errors import KwsError
-from kws.locking import lock
-from kws.unpack import unpack
+from kws.support.download import download, sha256_of
+from kws.support.errors import KwsError
+from kws.support.locking import lock
+from kws.support.unpack import unpack
 
 # Address and SHA-256 as torchaudio.datasets.SPEECHCOMMANDS has them (a test compares the two).
 VERSIONS = {
@@ -69,7 +69,7 @@ class SpeechCommandsCorpus(FolderCorpus):
         """Download and unpack, unless that has been done. Interrupted, it goes on from where it was.
 
         An archive that lies in `root` already, under its published name, is taken instead of a download. Raises
-        KwsError for all that `kws.download` and `kws.unpack` name.
+        KwsError for all that `kws.support.download` and `kws.support.unpack` name.
         """
         if self.root.is_dir():
             self._check_unpacked()

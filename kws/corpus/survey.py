@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kws import audio
+from kws.corpus import audio
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable
-from kws.errors import BrokenRecording
+from kws.support.errors import BrokenRecording
 
 CLIPPED_RUN = 3  # samples in a row at full scale: a waveform that was cut off, not one that just reaches it
 FULL_SCALE = 32767 / 32768

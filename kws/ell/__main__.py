@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kws import command
 from kws.ell import archive, edit, graph, importer, interpreter, metadata
 from kws.ell import nodes as n
 from kws.ell.model import Model
-from kws.errors import KwsError
-from kws.files import atomic
+from kws.support import command
+from kws.support.errors import KwsError
+from kws.support.files import atomic
 
 
 def main(arguments: list[str] | None = None) -> None:

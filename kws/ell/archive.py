@@ -14,8 +14,8 @@ import numpy as np
 from kws.ell.model import Model, ModelError
 from kws.ell.nodes import NODE_TYPES
 from kws.ell.properties import ACTIVATIONS, Property, Struct
-from kws.errors import KwsError
-from kws.files import write_text
+from kws.support.errors import KwsError
+from kws.support.files import write_text
 
 DIGITS = 9  # enough to give every float32 back exactly; ELL itself writes 7, which is not
 LARGEST_FILE = 1 << 30  # bytes
@@ -254,10 +254,10 @@ class _Reader:
             case "activation":
                 kind, _ = self.begin()
                 self.end()
-                for name, type_name in ACTIVATIONS.items():
-                    if kind == type_name:
+                for name in p.choices:
+                    if kind == ACTIVATIONS[name]:
                         return name
-                raise self.error(f"the activation {kind!r} is not supported; known are {', '.join(ACTIVATIONS)}", start)
+                raise self.error(f"the activation {kind!r} is not supported; known are {', '.join(p.choices)}", start)
             case "port":
                 return self.port(p)
             case "bag":
@@ -401,9 +401,10 @@ def text(model: Model, digits: int = DIGITS) -> str:
     """The text of the file, as ELL formats it. `digits` are significant digits; ELL's own files have 7.
 
     Raises:
-        KwsError: the model does not hold together, or holds a number or a text that ELL cannot read.
+        KwsError: the model does not hold together, or holds a number or a text that ELL cannot read, or a node that
+            it cannot compute.
     """
-    model.sizes()
+    model.check_computable()
     writer = _Writer(digits)
     writer.map(model)
     return "".join(writer.parts)
@@ -474,6 +475,8 @@ class _Writer:
                 if p.kind == "object":
                     self.struct(value)
                 elif p.kind == "activation":
+                    if value not in p.choices:
+                        raise KwsError(f"The activation {value!r} is not supported; known are {', '.join(p.choices)}.")
                     self.begin(ACTIVATIONS[value], "0")
                     self.end()
                 elif p.kind == "port":

@@ -12,12 +12,12 @@ from kws.ell import metadata as meta
 from kws.ell import nodes as n
 from kws.ell.model import Model, ModelBuilder
 from kws.ell.properties import floats
-from kws.errors import KwsError
-
-PRE_EMPHASIS = 0.97
+from kws.program import FEATURES, Program, Step
+from kws.program import steps as s
+from kws.support.errors import KwsError
 
 # PyTorch's order of gates, as positions of ELL's gates: z r n out of r z n; ELL's i f c o is PyTorch's i f g o.
-GATES = {"gru": (1, 0, 2), "lstm": (0, 1, 2, 3)}
+GATES = {s.GRU: (1, 0, 2), s.LSTM: (0, 1, 2, 3)}
 RECURRENT = {"gru": n.GRUNode, "lstm": n.LSTMNode}
 
 VAD_KEYS = (
@@ -33,66 +33,63 @@ VAD_KEYS = (
 )
 
 
-def featurizer(settings: Mapping[str, Any]) -> Model:
-    """The featurizer that ``kws.featurizer.Featurizer(**settings)`` is.
+class NoNode(KwsError):
+    """A step that ELL cannot compute.
 
-    It takes one hop of samples per call. With ``auto_scale`` off the samples are raw 16-bit values: the file is the
-    same, only the metadata that makes ELL's audio tools scale their input is absent.
+    Args:
+        step: the step.
+        reason: where ELL has a node of the kind and yet cannot compute it.
+    """
+
+    def __init__(self, step: Step, reason: str = ""):
+        reason = reason or f"ELL has no node for a {type(step).__name__}"
+        super().__init__(f"{reason} (the step {step.name!r}); the ONNX files hold it (export=[onnx,onnx_stream]).")
+
+
+def featurizer(steps: Sequence[Step]) -> Model:
+    """A featurizer, from samples to features, as `kws.spotter.Featurizer.steps` says it.
+
+    It takes one hop of samples per call. On samples of the 16-bit scale the file is the same; only the metadata that
+    makes ELL's audio tools scale their input is absent.
 
     Raises:
-        KwsError: settings that ELL has no node for, naming the key.
+        KwsError: what ELL has no node for, naming the key.
     """
-    window, hop = settings["window_size"], settings["hop_size"]
-    rate, filters = settings["sample_rate"], settings["num_filters"]
-    points = settings.get("fft_size") or 1 << (window - 1).bit_length()
-    kind = settings.get("filterbank", "mel")
-    if points & (points - 1) or points < window:
-        raise KwsError(
-            f"featurizer.fft_size={points} has no ELL form: it must be a power of two and at least "
-            f"featurizer.window_size={window}; leave it null to have it follow the window."
-        )
-    if hop > window:
-        raise KwsError(f"featurizer.hop_size={hop} is larger than featurizer.window_size={window}.")
-    if kind not in ("mel", "linear"):
-        raise KwsError(f"featurizer.filterbank={kind!r} is unknown; choose mel or linear.")
-
+    window = next(step for step in steps if isinstance(step, s.Window))
     builder = ModelBuilder()
-    scale = {"auto_scale": "True"} if settings.get("auto_scale", True) else {}
-    x = builder.add(n.InputNode, "samples", metadata=scale, layout=n.MemoryLayout.of(hop))
-    if settings.get("pre_emphasis"):
-        emphasis = n.IIRFilter(b=floats([1, -PRE_EMPHASIS]), a=floats([]))
-        x = builder.add(n.IIRFilterNode, "pre-emphasis", metadata={"iir": "true"}, input=x, filter=emphasis)
-    x = builder.add(n.BufferNode, "window", metadata={"window_size": str(window)}, input=x, window_size=window)
-    if settings.get("hamming"):
-        x = builder.add(n.HammingWindowNode, "hamming", input=x)
-    x = builder.add(n.FFTNode, "spectrum", input=x, fft_size=points)
-    size = points // 2 + 1
-    if settings.get("power_spectrum"):
-        x = builder.add(n.UnaryOperationNode, "square", input=x, operation="square")
-        divisor = _constant(builder, "fft size", np.full(size, points))
-        x = _binary(builder, "power", "divide", x, divisor, (size,))
-
-    facts = {
-        "num_filters": str(filters),
-        "filterbank_type": kind,
-        "filterbank_size": str(filters),
-        "sample_rate": str(rate),
-    }
-    whole = {"window_size": size, "rate": _real(rate), "num_filters": filters, "begin": 0, "end": filters, "offset": 0}
-    if kind == "mel":
-        bank = n.MelFilters(**whole, fft_size=points)
-        x = builder.add(n.MelFilterBankNode, "filterbank", metadata=facts, input=x, filters=bank)
-    else:
-        bank = n.LinearFilters(**whole)
-        x = builder.add(n.LinearFilterBankNode, "filterbank", metadata=facts, input=x, filters=bank)
-    size = filters
-    if settings.get("log", True):
-        delta = _constant(builder, "log delta", np.full(size, settings.get("log_delta", 1.0)))
-        x = _binary(builder, "plus delta", "add", x, delta, (size,))
-        x = builder.add(n.UnaryOperationNode, "log", metadata={"log": "true"}, input=x, operation="log")
-    if settings.get("dct"):
-        size = settings["dct"]
-        x = builder.add(n.DCTNode, "cepstra", metadata={"dct": "true"}, input=x, num_filters=size)
+    scale = {"auto_scale": "True"} if window.scale == 1 else {}
+    x = builder.add(n.InputNode, "samples", metadata=scale, layout=n.MemoryLayout.of(window.hop_size))
+    size = window.hop_size
+    for step in steps:
+        match step:
+            case s.Clean():
+                continue  # ELL has no such node; its tools hand over integers
+            case s.PreEmphasis():
+                emphasis = n.IIRFilter(b=floats([1, -step.factor]), a=floats([]))
+                x = builder.add(n.IIRFilterNode, "pre-emphasis", metadata={"iir": "true"}, input=x, filter=emphasis)
+            case s.Window():
+                facts = {"window_size": str(step.window_size)}
+                x = builder.add(n.BufferNode, "window", metadata=facts, input=x, window_size=step.window_size)
+                if step.weights is not None:
+                    x = builder.add(n.HammingWindowNode, "hamming", input=x)
+            case s.Spectrum():
+                x = _spectrum(builder, x, step)
+            case s.Filterbank():
+                x = _filterbank(builder, x, step)
+            case s.Logarithm():
+                delta = _constant(builder, "log delta", np.full(size, step.delta))
+                x = _binary(builder, "plus delta", "add", x, delta, (size,))
+                x = builder.add(n.UnaryOperationNode, "log", metadata={"log": "true"}, input=x, operation="log")
+            case s.Cosines():
+                # ELL's node computes as many coefficients as it has inputs, and throws when it is asked for fewer.
+                x = builder.add(n.DCTNode, "cepstra", metadata={"dct": "true"}, input=x, num_filters=size)
+                if step.size(size) < size:
+                    count = step.size(size)
+                    layout = n.MemoryLayout.of(count)
+                    x = builder.add(n.SliceNode, "first cepstra", input=x, start=0, count=count, layout=layout)
+            case _:
+                raise NoNode(step)
+        size = step.size(size)
     x = builder.add(n.OutputNode, "features", input=x, layout=n.MemoryLayout.of(size))
     return builder.model(x)
 
@@ -113,52 +110,62 @@ def vad(settings: Mapping[str, Any], num_features: int) -> Model:
 
 
 def classifier(
-    layers: Sequence[Mapping[str, Any]],
-    output_weight: np.ndarray,
-    output_bias: np.ndarray,
+    program: Program,
     *,
     labels: Sequence[str] = (),
-    mean: np.ndarray | None = None,
-    deviation: np.ndarray | None = None,
     vad: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Model:
     """A recurrent classifier: one feature vector per call to the probabilities of the classes.
 
     Args:
-        layers: per layer ``cell`` (gru or lstm) and, in PyTorch's gate order and shapes, ``weight_ih``
-            (gates · H, inputs), ``weight_hh`` (gates · H, H), ``bias_ih`` and ``bias_hh`` (gates · H,).
-        output_weight: (C, H) of the linear layer.
-        output_bias: (C,).
+        program: its network is written, from the features to the log-probabilities.
         labels: names of the classes, in order.
-        mean, deviation: (F,) of the normalisation (x - mean) / deviation in front; both or none.
         vad: settings of the VAD that resets the layers (see `vad`), or None for a trigger that never fires. It hears
             the features before the normalisation, which its thresholds are made for.
         metadata: further plain facts for whoever finds the file.
+
+    Raises:
+        KwsError: a step that ELL has no node for, no recurrent layer, or another number of labels than of classes.
     """
-    checked = [check_layer(index, layer) for index, layer in enumerate(layers)]
-    if not checked:
+    sizes, features = program.sizes, program.sizes[FEATURES]
+    classes = sizes[program.output]
+    if not any(isinstance(step, s.Recurrent | s.FastGRNN) for step in program.network):
         raise KwsError("A classifier needs at least one recurrent layer.")
-    output_weight, output_bias = np.asarray(output_weight), np.asarray(output_bias)
-    features = checked[0]["weight_ih"].shape[1]
-    classes = len(output_weight)
     if labels and len(labels) != classes:
         raise KwsError(f"There are {len(labels)} labels for {classes} classes.")
-
     builder = ModelBuilder()
-    shape = (1, features, 1)
     facts = meta.encode_facts(metadata or {})
-    raw = builder.add(n.InputNode, "features", metadata=facts, layout=n.MemoryLayout.of(*shape))
+    raw = builder.add(n.InputNode, "features", metadata=facts, layout=n.MemoryLayout.of(1, features, 1))
     trigger = add_vad(builder, raw, features, vad) if vad is not None else None
-    x = raw
-    if mean is not None and deviation is not None:
-        if not np.all(np.asarray(deviation) > 0):
-            raise KwsError("The standard deviation of the normalisation must be above 0 for every feature.")
-        x = add_elementwise(builder, x, "mean", "subtract", mean, shape)
-        x = add_elementwise(builder, x, "deviation", "divide", deviation, shape)
-    for index, layer in enumerate(checked, start=1):
-        x = _recurrent(builder, x, f"{layer['cell']} {index}", layer, trigger or builder.trigger(f"no reset {index}"))
-    x = add_softmax(builder, add_bias(builder, add_linear(builder, x, output_weight), output_bias), classes)
+    made, layers = {FEATURES: raw}, 0
+    for step in program.network:
+        x = made[step.source]
+        match step:
+            case s.Normalize():
+                if not np.all(step.deviation > 0):
+                    raise KwsError("The standard deviation of the normalisation must be above 0 for every feature.")
+                shape = (1, len(step.mean), 1)
+                x = add_elementwise(builder, x, "mean", "subtract", step.mean, shape)
+                x = add_elementwise(builder, x, "deviation", "divide", step.deviation, shape)
+            case s.Recurrent() | s.FastGRNN():
+                layers += 1
+                name = f"{type(step).__name__.lower()} {layers}"
+                reset = trigger or builder.trigger(f"no reset {layers}")
+                if isinstance(step, s.FastGRNN) and step.update not in n.FastGRNNNode.UPDATES:
+                    raise NoNode(step, f"ELL does not compute a FastGRNN whose update nonlinearity is {step.update}")
+                add = add_fastgrnn if isinstance(step, s.FastGRNN) else _recurrent
+                x = add(builder, x, name, step, reset)
+            case s.Linear():
+                bias = "bias" if step.name == "linear" else f"{step.name} bias"
+                x = add_bias(builder, add_linear(builder, x, step.weight, step.name), step.bias, bias)
+            case s.Add():
+                x = _binary(builder, step.name, "add", x, made[step.other], (sizes[step.name],))
+            case s.LogSoftmax():
+                x = add_softmax(builder, x, sizes[step.name])
+            case _:
+                raise NoNode(step)
+        made[step.name] = x
     x = builder.add(
         n.OutputNode,
         "probabilities",
@@ -209,6 +216,37 @@ def add_recurrent(
         hidden_weights=sources[1],
         input_bias=sources[2],
         hidden_bias=sources[3],
+    )
+
+
+def add_fastgrnn(builder: ModelBuilder, source: str, name: str, step: s.FastGRNN, trigger: str) -> str:
+    """A FastGRNN layer; constants in the order of ELL's importer."""
+    # A full matrix has no second factor; ELL asks for one all the same.
+    w1, w2 = [*step.input_weights, np.zeros(1)][:2]
+    u1, u2 = [*step.hidden_weights, np.zeros(1)][:2]
+    zeta, nu = step.gains
+    weights = {
+        "input_weights1": w1,
+        "input_weights2": w2,
+        "update_weights1": u1,
+        "update_weights2": u2,
+        "gate_bias": step.gate_bias,
+        "update_bias": step.update_bias,
+        "zeta": zeta,
+        "nu": nu,
+    }
+    sources = {key: _constant(builder, f"{name} {key.replace('_', ' ')}", value) for key, value in weights.items()}
+    return builder.add(
+        n.FastGRNNNode,
+        name,
+        input=source,
+        reset_trigger=trigger,
+        hidden_units=step.hidden_size,
+        w_rank=len(w1) if len(step.input_weights) == 2 else 0,
+        u_rank=len(u1) if len(step.hidden_weights) == 2 else 0,
+        **sources,
+        gate=step.gate,
+        update=step.update,
     )
 
 
@@ -280,28 +318,42 @@ def _shapes(inputs: Sequence[int], outputs: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def check_layer(index: int, layer: Mapping[str, Any]) -> dict[str, Any]:
-    """`layer` with arrays, and its shapes checked."""
-    cell = layer.get("cell")
-    if cell not in GATES:
-        raise KwsError(f"Layer {index + 1} is a {cell!r}; an .ell file is available for {' and '.join(GATES)}.")
-    arrays = {key: np.asarray(layer[key], np.float32) for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    hidden = arrays["weight_hh"].shape[1]
-    rows = len(GATES[cell]) * hidden
-    expected = {"weight_ih": (rows, arrays["weight_ih"].shape[1]), "weight_hh": (rows, hidden)}
-    for key, array in arrays.items():
-        if array.shape != expected.get(key, (rows,)):
-            raise KwsError(
-                f"Layer {index + 1}: {key} has the shape {array.shape} where a {cell} of {hidden} units needs "
-                f"{expected.get(key, (rows,))}."
-            )
-    return {"cell": cell, **arrays}
+def _spectrum(builder: ModelBuilder, x: str, step: s.Spectrum) -> str:
+    points = step.fft_size
+    if points & (points - 1):
+        raise KwsError(
+            f"featurizer.fft_size={points} has no ELL form: it must be a power of two; leave it null to have it follow "
+            "the window."
+        )
+    x = builder.add(n.FFTNode, "spectrum", input=x, fft_size=points)
+    if step.power:
+        size = points // 2 + 1
+        x = builder.add(n.UnaryOperationNode, "square", input=x, operation="square")
+        divisor = _constant(builder, "fft size", np.full(size, points))
+        x = _binary(builder, "power", "divide", x, divisor, (size,))
+    return x
 
 
-def _recurrent(builder: ModelBuilder, source: str, name: str, layer: Mapping[str, Any], trigger: str) -> str:
-    order = GATES[layer["cell"]]
+def _filterbank(builder: ModelBuilder, x: str, step: s.Filterbank) -> str:
+    bins, filters = step.weights.shape
+    facts = {
+        "num_filters": str(filters),
+        "filterbank_type": step.kind,
+        "filterbank_size": str(filters),
+        "sample_rate": str(step.sample_rate),
+    }
+    whole = {"window_size": bins, "rate": _real(step.sample_rate), "num_filters": filters}
+    whole |= {"begin": 0, "end": filters, "offset": 0}
+    if step.kind == "mel":
+        bank, node = n.MelFilters(**whole, fft_size=2 * (bins - 1)), n.MelFilterBankNode
+    else:
+        bank, node = n.LinearFilters(**whole), n.LinearFilterBankNode
+    return builder.add(node, "filterbank", metadata=facts, input=x, filters=bank)
+
+
+def _recurrent(builder: ModelBuilder, source: str, name: str, step: s.Recurrent, trigger: str) -> str:
+    order = GATES[type(step)]
     weights = [
-        np.concatenate([np.split(layer[key], len(order))[gate] for gate in order])
-        for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        np.concatenate([np.split(array, len(order))[gate] for gate in order]) for array in step.constants.values()
     ]
-    return add_recurrent(builder, source, name, layer["cell"], weights, trigger)
+    return add_recurrent(builder, source, name, type(step).__name__.lower(), weights, trigger)

@@ -6,7 +6,7 @@ from typing import Any
 from kws.ell import build
 from kws.ell import nodes as n
 from kws.ell.model import Model, ModelBuilder
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 # What ELL's tools take when they are not told otherwise; seconds and factors.
 ELL_DEFAULTS = {
@@ -39,7 +39,9 @@ def add_vad(model: Model, settings: Mapping[str, Any], placement: str = "raw") -
         raise KwsError(f"placement={placement!r} is unknown; choose {' or '.join(PLACEMENTS)}.")
     model = model.copy()
     if not model.recurrent:
-        raise KwsError("The model has no recurrent layer (GRU or LSTM), so there is no state that a VAD could reset.")
+        raise KwsError(
+            "The model has no recurrent layer (GRU, LSTM or FastGRNN), so there is no state that a VAD could reset."
+        )
     first = model.recurrent[0]
     sizes = model.sizes()
     if model.vad is not None:

@@ -1,89 +1,78 @@
 """The operator ``FastGRNN`` that ELL's trainer writes into ONNX files and ELL's importer reads; ONNX has no such thing.
 
-Read in ELL's source (github microsoft/ELL), not seen to run:
-
-* ``tools/utilities/pythonlibs/audio/training/train_classifier.py``, ``onnx_exportable_fastgrnn``: the operator is of
-  the default domain; its attributes are hidden_size, wRank, uRank, gate_nonlinearity and update_nonlinearity; its
-  inputs x, W (or W1, W2), U (or U1, U2), bias_gate, bias_update, zeta, nu; its one output the state after every frame.
-* ``…/audio/training/rnn.py``, ``FastGRNNCell``: W1 (rank, I), W2 (H, rank), the biases (H,), zeta and nu (1, 1) before
-  their sigmoid.
-* ``tools/importers/onnx/lib/onnx_converters.py``, ``OnnxFastGRNNConverter``: the nonlinearities are called sigmoid,
-  tanh, hardSigmoid and hardTanh (the trainer's own quantSigmoid is not among them); a rank that is absent or 0 stands
-  for a full matrix; zeta and nu go through a sigmoid; the output has the shape (frames, directions, 1, H) that ONNX's
-  GRU has.
-* ``libraries/nodes/src/FastGRNNNode.cpp``: the arithmetic; ``…/ActivationFunctions.cpp``: hardSigmoid is 0.2 x + 0.5
-  between 0 and 1.
+As established by running ELL's importer: the operator is of the default domain; its attributes are hidden_size, wRank,
+uRank (absent or 0: a full matrix), gate_nonlinearity and update_nonlinearity; its inputs x, W (or W1, W2), U (or U1,
+U2), bias_gate, bias_update, zeta and nu before their sigmoid; its one output the state after every frame, (frames,
+directions, 1, H). Names of the nonlinearities as in ``onnx_converters.py`` (``OnnxFastGRNNConverter``). The equations
+are those of `kws.networks.fastgrnn`; hardSigmoid is 0.2 x + 0.5 between 0 and 1.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
 
-from kws.errors import KwsError
+from kws.program.steps import FastGRNN as Layer
 
 OPERATOR = "FastGRNN"
 NONLINEARITIES = {"sigmoid": "sigmoid", "hard_sigmoid": "hardSigmoid", "tanh": "tanh", "hard_tanh": "hardTanh"}
 """The importer's names by ours."""
 
-VECTORS = ("gate_bias", "update_bias")
-SCALARS = ("zeta", "nu")
 
-
-def check_layer(index: int, layer: Mapping[str, Any]) -> dict[str, Any]:
-    """`layer` with arrays, and its shapes checked.
-
-    Args:
-        index: of the layer, from 0; for the message.
-        layer: ``input_weights`` and ``hidden_weights``, one full matrix or the two of a low-rank one in the order in
-            which they are applied, ``gate_bias`` and ``update_bias`` (H,), ``zeta`` and ``nu`` before their sigmoid,
-            ``gate`` and ``update``, of `NONLINEARITIES`.
-    """
-    checked: dict[str, Any] = {"cell": "fastgrnn"}
-    for key in ("gate", "update"):
-        if layer[key] not in NONLINEARITIES:
-            raise KwsError(f"Layer {index + 1}: ELL's FastGRNN has no {key} nonlinearity {layer[key]!r}.")
-        checked[key] = layer[key]
-    checked |= {key: np.asarray(layer[key], np.float32).reshape(-1) for key in VECTORS}
-    checked |= {key: np.asarray(layer[key], np.float32).reshape(1, 1) for key in SCALARS}
-    hidden = len(checked["gate_bias"])
-    for key in ("input_weights", "hidden_weights"):
-        matrices = [np.asarray(matrix, np.float32) for matrix in layer[key]]
-        rows = [len(matrix) for matrix in matrices]
-        columns = [matrix.shape[1] for matrix in matrices]
-        fits = len(matrices) in (1, 2) and rows[-1] == hidden and columns[1:] == rows[:-1]
-        if not fits or (key == "hidden_weights" and columns[0] != hidden) or len(checked["update_bias"]) != hidden:
-            shapes = [matrix.shape for matrix in matrices]
-            raise KwsError(f"Layer {index + 1}: {key} of the shapes {shapes} do not fit {hidden} units.")
-        checked[key] = matrices
-    return checked
-
-
-def attributes(layer: Mapping[str, Any]) -> dict[str, int | str]:
-    """The operator's attributes for a checked layer."""
-    ranks = {
-        rank: len(layer[key][0])
-        for rank, key in (("wRank", "input_weights"), ("uRank", "hidden_weights"))
-        if len(layer[key]) == 2
-    }
+def attributes(layer: Layer) -> dict[str, int | str]:
+    """The operator's attributes."""
+    matrices = {"wRank": layer.input_weights, "uRank": layer.hidden_weights}
     return {
-        "hidden_size": len(layer["gate_bias"]),
-        **ranks,
-        "gate_nonlinearity": NONLINEARITIES[layer["gate"]],
-        "update_nonlinearity": NONLINEARITIES[layer["update"]],
+        "hidden_size": layer.hidden_size,
+        **{rank: len(factors[0]) for rank, factors in matrices.items() if len(factors) == 2},
+        "gate_nonlinearity": NONLINEARITIES[layer.gate],
+        "update_nonlinearity": NONLINEARITIES[layer.update],
     }
 
 
-def weights(layer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def weights(layer: Layer) -> dict[str, np.ndarray]:
     """The operator's inputs after the first, in their order, by name."""
     named = {}
-    for letter, key in (("W", "input_weights"), ("U", "hidden_weights")):
-        for i, matrix in enumerate(layer[key], start=1):
-            named[f"{letter}{i if len(layer[key]) > 1 else ''}"] = matrix
-    return (
-        named | {"bias_gate": layer["gate_bias"], "bias_update": layer["update_bias"]} | {k: layer[k] for k in SCALARS}
+    for letter, factors in (("W", layer.input_weights), ("U", layer.hidden_weights)):
+        for i, matrix in enumerate(factors, start=1):
+            named[f"{letter}{i if len(factors) > 1 else ''}"] = matrix
+    scalars = {"zeta": np.reshape(layer.zeta, (1, 1)), "nu": np.reshape(layer.nu, (1, 1))}
+    return named | {"bias_gate": layer.gate_bias, "bias_update": layer.update_bias} | scalars
+
+
+def layer(name: str, inputs: list[np.ndarray], facts: dict[str, Any]) -> Layer:
+    """The layer of an operator with these inputs (after the first) and attributes.
+
+    Raises:
+        ValueError: they do not fit together, or a nonlinearity is unknown.
+    """
+    rest = [np.asarray(array, np.float32) for array in inputs]
+    input_weights, hidden_weights = (
+        tuple(rest.pop(0) for _ in range(2 if facts.get(rank, 0) else 1)) for rank in ("wRank", "uRank")
     )
+    gate_bias, update_bias, zeta, nu = rest
+    names = {theirs: ours for ours, theirs in NONLINEARITIES.items()}
+    chosen = [facts.get(key, b"").decode() for key in ("gate_nonlinearity", "update_nonlinearity")]
+    if unknown := [text for text in chosen if text not in names]:
+        raise ValueError(f"the nonlinearity {unknown[0]!r} is unknown; known are {', '.join(names)}")
+    made = Layer(
+        name=name,
+        source="",
+        input_weights=input_weights,
+        hidden_weights=hidden_weights,
+        gate_bias=gate_bias.reshape(-1),
+        update_bias=update_bias.reshape(-1),
+        zeta=zeta.reshape(()),
+        nu=nu.reshape(()),
+        gate=names[chosen[0]],
+        update=names[chosen[1]],
+    )
+    # ELL sizes its node by what the attributes say, not by the weights.
+    needed = {"hidden_size": made.hidden_size, "wRank": 0, "uRank": 0} | attributes(made)
+    for key in ("hidden_size", "wRank", "uRank"):
+        if facts.get(key, needed[key]) != needed[key]:
+            raise ValueError(f"{key} is {facts[key]} where the weights need {needed[key]}")
+    return made
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """ONNX classifiers as ELL models, like ELL's own ONNX importer, but with a reason where it would be silently wrong.
 
-Taken are classifiers that see one frame per call: shape [1, 1, F] (or [1, F]), GRU or LSTM layers in a row, linear
-layers, softmax. Operators that only rearrange the one frame fall away.
+Taken are classifiers that see one frame per call: shape [1, 1, F] (or [1, F]), GRU, LSTM or FastGRNN layers in a row,
+linear layers, softmax. Operators that only rearrange the one frame fall away.
 """
 
 import json
@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from kws.ell import build
+from kws.ell import build, fastgrnn
 from kws.ell import metadata as meta
 from kws.ell import nodes as n
 from kws.ell.model import Model, ModelBuilder
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 # ONNX's order of gates, as positions of ELL's gates: GRU z r h is the same; LSTM i f c o out of i o f c.
 GATES = {"GRU": (0, 1, 2), "LSTM": (0, 2, 3, 1)}
@@ -87,7 +87,7 @@ class _Importer:
         if len(signals) != 1:
             raise KwsError(f"The graph must have one output that follows from its input; it has {len(signals)}.")
         if not self.recurrent:
-            raise KwsError("The graph has no GRU or LSTM, so it is no recurrent classifier.")
+            raise KwsError("The graph has no GRU, LSTM or FastGRNN, so it is no recurrent classifier.")
         result = self.values[signals[0]]
         classes = result.index.size
         labels = _labels(facts.get("labels", ""))
@@ -98,7 +98,9 @@ class _Importer:
             input=result.source,
             layout=n.MemoryLayout.of(1, 1, classes),
         )
-        return self.builder.model(output)
+        model = self.builder.model(output)
+        model.check_computable()
+        return model
 
     def input(self, facts: dict[str, str]) -> None:
         """Which graph input is the frame; the others may only be recurrent states."""
@@ -226,6 +228,22 @@ class _Importer:
         if len(inputs) > 7 and inputs[7] is not None and np.any(np.asarray(inputs[7]) != 0):
             raise KwsError(f"{where} has peephole weights, which ELL does not.")
         return self.layer(where, "LSTM", inputs, attributes)
+
+    def op_fastgrnn(self, where, inputs, attributes):
+        x = self.signal(where, inputs[0])
+        if not all(isinstance(value, np.ndarray) for value in inputs[1:]):
+            raise KwsError(f"{where}: its weights must be constants.")
+        self.recurrent += 1
+        layer = fastgrnn.layer(f"fastgrnn {self.recurrent}", inputs[1:], attributes)
+        layer.size(x.index.size)
+        if layer.update not in n.FastGRNNNode.UPDATES:
+            raise KwsError(
+                f"{where} has the update nonlinearity {layer.update}. ELL imports it without a word and then cannot "
+                f"compute it; it computes {', '.join(n.FastGRNNNode.UPDATES)}."
+            )
+        trigger = self.builder.trigger(f"no reset {self.recurrent}")
+        source = build.add_fastgrnn(self.builder, x.source, layer.name, layer, trigger)
+        return (_Signal(source, np.arange(layer.hidden_size).reshape(1, 1, 1, -1)),)
 
     def op_gemm(self, where, inputs, attributes):
         if attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1 or attributes.get("transA", 0):

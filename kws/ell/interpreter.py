@@ -13,7 +13,7 @@ import numpy as np
 
 from kws.ell import nodes as n
 from kws.ell.model import Model
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 SEMANTICS = ("compiled", "interpreter")
 CHUNK = 4096  # frames evaluated at once; bounds the memory for overlapping windows
@@ -47,7 +47,7 @@ class Interpreter:
         if semantics not in SEMANTICS:
             raise KwsError(f"semantics={semantics!r} is unknown; choose {' or '.join(SEMANTICS)}.")
         self.model = model
-        self.sizes = model.sizes()
+        self.sizes = model.check_computable()
         if len(model.input_ids) != 1:
             raise KwsError(f"The model has {len(model.input_ids)} inputs; only models with one can be run.")
         self.steps = [(node, _step(node, self.sizes, semantics)) for node in model.nodes]
@@ -108,6 +108,7 @@ def _step(node: n.Node, sizes: dict[str, int], semantics: str) -> Callable[..., 
     def size(source: str) -> int:
         return sizes[source.removesuffix(".output")]
 
+    cleared = semantics == "interpreter"
     match node:
         case n.ConstantNode():
             return lambda: node.values[None]
@@ -143,6 +144,8 @@ def _step(node: n.Node, sizes: dict[str, int], semantics: str) -> Callable[..., 
             step = float(F32(np.pi) / F32(inputs))  # ELL rounds the step to float32, which shows in the fifth digit
             matrix = np.cos(step * bins * np.arange(node.num_filters)).astype(F32)
             return lambda x: _product(x, matrix)
+        case n.SliceNode():
+            return lambda x: x[:, node.start : node.start + node.count]
         case n.FullyConnectedNode():
             weights = node.layer.weights.reshape(node.layer.rows, node.layer.columns).T
             return lambda x: x @ weights
@@ -153,9 +156,11 @@ def _step(node: n.Node, sizes: dict[str, int], semantics: str) -> Callable[..., 
         case n.VadNode():
             return _Vad(node.vad)
         case n.GRUNode():
-            return _Gru(node, semantics)
+            return _Gru(node, cleared)
         case n.LSTMNode():
-            return _Lstm(node, semantics)
+            return _Lstm(node, cleared)
+        case n.FastGRNNNode():
+            return _FastGrnn(node, cleared=False)  # unlike the other two, the same however ELL runs it
     raise KwsError(f"{node.label} cannot be run.")
 
 
@@ -188,6 +193,13 @@ def _sigmoid(x: Array) -> Array:
     np.exp(x, x)
     x += ONE
     return np.divide(ONE, x, x)
+
+
+def _hard_sigmoid(x: Array) -> Array:
+    return np.clip(F32(0.2) * x + F32(0.5), 0, 1)
+
+
+ACTIVATIONS = {"sigmoid": _sigmoid, "hard_sigmoid": _hard_sigmoid, "tanh": np.tanh}
 
 
 class _Buffer(_Stateful):
@@ -324,32 +336,32 @@ class _Vad(_Stateful):
 
 
 class _Recurrent(_Stateful):
-    """What GRU and LSTM share: projections of the whole sequence, the loop over frames, the reset."""
+    """What the layers that remember share: the loop over frames, the reset.
 
-    def __init__(self, node: n.RecurrentNode, semantics: str):
-        if (node.activation, node.recurrent_activation) != ("tanh", "sigmoid"):
-            raise KwsError(f"{node.label} has other activations than tanh and sigmoid; it cannot be run.")
+    Args:
+        node: the layer.
+        cleared: whether the frame on which the state is cleared gives the cleared state, or still the one before.
+    """
+
+    def __init__(self, node: n.RecurrentNode, cleared: bool):
+        self.node = node
         self.hidden = node.hidden_units
-        self.output_cleared = semantics == "interpreter"
+        self.output_cleared = cleared
         self.last_trigger = 0  # survives reset(): in ELL, too, nothing forgets it
         self.reset()
 
     def reset(self):
         self.state = np.zeros(self.hidden, F32)
-        self.cell = np.zeros(self.hidden, F32)
 
-    def __call__(self, x, trigger, input_weights, hidden_weights, input_bias, hidden_bias) -> Array:
+    def __call__(self, x, trigger, *weights) -> Array:
         if not len(x):
             return np.zeros((0, self.hidden), F32)
         # Weights come from constant nodes: one row holds them all.
-        rows = input_bias.shape[1]
-        projected = x @ input_weights[0].reshape(rows, -1).T + input_bias[0]  # (T, gates · hidden)
-        recurrent = np.ascontiguousarray(hidden_weights[0].reshape(rows, -1).T)
-        bias = hidden_bias[0]
+        projected = self.project(x, *(weight[0] for weight in weights))
         outputs = np.empty((len(x), self.hidden), F32)
         with np.errstate(over="ignore"):
             for t, (frame, now) in enumerate(zip(projected, trigger[:, 0].tolist(), strict=True)):
-                self.update(frame, self.state @ recurrent + bias)
+                self.update(frame)
                 outputs[t] = self.state
                 if self.last_trigger != 0 and now == 0:
                     self.reset()
@@ -358,13 +370,38 @@ class _Recurrent(_Stateful):
                 self.last_trigger = now
         return outputs
 
-    def update(self, x: Array, h: Array) -> None:
+    def project(self, x: Array, *weights: Array) -> Array:
+        """What the input adds in every frame, (T, rows); keeps the weights that the frames need one by one."""
+        raise NotImplementedError
+
+    def update(self, x: Array) -> None:
+        """Advance the state by one frame, given what the input adds, (rows,)."""
+        raise NotImplementedError
+
+
+class _Gated(_Recurrent):
+    """What GRU and LSTM share: stacked gates with separate biases for input and state."""
+
+    def __init__(self, node: n.GatedNode, cleared: bool):
+        if (node.activation, node.recurrent_activation) != ("tanh", "sigmoid"):
+            raise KwsError(f"{node.label} has other activations than tanh and sigmoid; it cannot be run.")
+        super().__init__(node, cleared)
+
+    def project(self, x, input_weights, hidden_weights, input_bias, hidden_bias):
+        rows = len(input_bias)  # gates · hidden
+        self.recurrent, self.bias = _matrix(hidden_weights, rows), hidden_bias
+        return x @ input_weights.reshape(rows, -1).T + input_bias
+
+    def update(self, x):
+        self.advance(x, self.state @ self.recurrent + self.bias)
+
+    def advance(self, x: Array, h: Array) -> None:
         """Advance the state by one frame, given both projections, (gates · hidden,) each."""
         raise NotImplementedError
 
 
-class _Gru(_Recurrent):
-    def update(self, x, h):
+class _Gru(_Gated):
+    def advance(self, x, h):
         H = self.hidden
         gates = _sigmoid(x[: 2 * H] + h[: 2 * H])
         z, r = gates[:H], gates[H:]
@@ -372,8 +409,12 @@ class _Gru(_Recurrent):
         self.state = (ONE - z) * candidate + z * self.state
 
 
-class _Lstm(_Recurrent):
-    def update(self, x, h):
+class _Lstm(_Gated):
+    def reset(self):
+        super().reset()
+        self.cell = np.zeros(self.hidden, F32)
+
+    def advance(self, x, h):
         H = self.hidden
         gates = x + h
         candidate = np.tanh(gates[2 * H : 3 * H])
@@ -381,3 +422,34 @@ class _Lstm(_Recurrent):
         i, f, o = gates[:H], gates[H : 2 * H], gates[3 * H :]
         self.cell = f * self.cell + i * candidate
         self.state = o * np.tanh(self.cell)
+
+
+class _FastGrnn(_Recurrent):
+    """h' = (ζ + ν) c - ζ z c + z h, in ELL's order: the equation of the paper, multiplied out."""
+
+    def project(self, x, w1, w2, u1, u2, gate_bias, update_bias, zeta, nu):
+        self.recurrent = _factors(u1, u2, self.node.u_rank, self.hidden)
+        self.gate_bias, self.update_bias = gate_bias, update_bias
+        self.zeta, self.sum = zeta[0], zeta[0] + nu[0]
+        for matrix in _factors(w1, w2, self.node.w_rank, self.hidden):
+            x = x @ matrix
+        return x  # (T, H)
+
+    def update(self, x):
+        h = self.state
+        for matrix in self.recurrent:
+            h = h @ matrix
+        both = x + h
+        z = ACTIVATIONS[self.node.gate](both + self.gate_bias)
+        candidate = ACTIVATIONS[self.node.update](both + self.update_bias)
+        self.state = self.sum * candidate - self.zeta * z * candidate + z * self.state
+
+
+def _matrix(weights: Array, rows: int) -> Array:
+    """(rows · columns,) to (columns, rows), to be multiplied from the right."""
+    return np.ascontiguousarray(weights.reshape(rows, -1).T)
+
+
+def _factors(first: Array, second: Array, rank: int, hidden: int) -> list[Array]:
+    """The matrices of a FastGRNN in the order in which they are applied. Without a rank the second is a dummy."""
+    return [_matrix(first, rank), _matrix(second, hidden)] if rank else [_matrix(first, hidden)]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from kws.ell.nodes import IntegerConstantNode, MemoryLayout, Node, RecurrentNode, VadNode
 from kws.ell.properties import Property, Struct, prop
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 
 class ModelError(KwsError):
@@ -106,6 +106,14 @@ class Model(Struct):
         for source in self.output_elements:
             if not source.endswith(".output") or source.removesuffix(".output") not in sizes:
                 raise ModelError(f"outputElements names {source!r}, which does not exist")
+        return sizes
+
+    def check_computable(self) -> dict[str, int]:
+        """As `sizes`, for a model that is to be computed; also refuses what ELL loads and then cannot compute."""
+        sizes = self.sizes()
+        for index, node in enumerate(self.nodes):
+            if obstacle := node.obstacle(lambda source: sizes[source.removesuffix(".output")]):
+                raise ModelError(f"{node.label}: {obstacle}.", index)
         return sizes
 
     @property

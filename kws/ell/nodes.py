@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kws.ell.properties import FLOAT, INTEGER, Property, Struct, float_port, integer_port, prop
+from kws.ell.properties import FLOAT, INTEGER, Property, Struct, float_port, integer_port, nonlinearity, prop
 
 LARGEST = 1 << 24  # elements; beyond it a size in a file is damage, not a model
 
@@ -92,6 +92,10 @@ class Node(Struct):
     def infer(self, size: Sizes) -> int:
         """Size of the output, given the size of any source; ValueError when the sizes do not fit."""
         raise NotImplementedError
+
+    def obstacle(self, size: Sizes) -> str:
+        """Why ELL cannot compute the node, which it loads without a word; empty where it can."""
+        return ""
 
     @property
     def label(self) -> str:
@@ -302,6 +306,29 @@ class DCTNode(Node):
             raise ValueError(f"numFilters is {count}, more than its {size(self.input)} inputs")
         return count
 
+    def obstacle(self, size):
+        inputs = size(self.input)
+        if self.num_filters == inputs:
+            return ""
+        return f"ELL does not compute {self.num_filters} coefficients of {inputs}; take all, and a SliceNode of them"
+
+
+@dataclass(eq=False)
+class SliceNode(Node):
+    """`count` values from number `start` on."""
+
+    TYPE, VERSION = "SliceNode<float>", "3"
+    input: str = float_port()
+    start: int = prop("start", "integer")
+    count: int = prop("count", "integer")
+    layout: MemoryLayout = prop("layout", "object", struct=MemoryLayout)
+
+    def infer(self, size):
+        count, inputs = _positive("count", self.count), size(self.input)
+        if not 0 <= self.start <= inputs - count:
+            raise ValueError(f"start is {self.start} and count {count}, which does not lie within its {inputs} inputs")
+        return _same("layout", self.layout.elements(), count)
+
 
 @dataclass(eq=False)
 class IIRFilter(Struct):
@@ -329,40 +356,108 @@ class IIRFilterNode(Node):
 class RecurrentNode(Node):
     """A layer that remembers: its state is cleared after the frame on which `reset_trigger` falls to 0.
 
-    Weights are row-major [gates · hidden, inputs], with the gates stacked as `GATES` says.
+    Its weights are constants of their own, which it listens to; matrices are row-major.
     """
 
-    GATES: ClassVar[str] = ""
     input: str = float_port()
     reset_trigger: str = integer_port("resetTrigger", "InputPortBase")
     hidden_units: int = prop("hiddenUnits", "integer")
+
+    def infer(self, size):
+        hidden = _positive("hiddenUnits", self.hidden_units)
+        needed = self.weight_sizes(size(self.input)) | {"resetTrigger": 1}
+        for _, p, source in self.ports():
+            if p.key in needed:
+                _same(p.key, size(source), needed[p.key])
+        return hidden
+
+    def weight_sizes(self, inputs: int) -> dict[str, int]:
+        """How many values each weight has, by the key of its port, when `inputs` flow in."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class GatedNode(RecurrentNode):
+    """What GRU and LSTM share. Weights are [gates · hidden, inputs], with the gates stacked as `GATES` says."""
+
+    GATES: ClassVar[str] = ""
     input_weights: str = float_port("inputWeights")
     hidden_weights: str = float_port("hiddenWeights")
     input_bias: str = float_port("inputBias")
     hidden_bias: str = float_port("hiddenBias")
-    activation: str = prop("activation", "activation", default="tanh")
-    # Not a slip: ELL writes the same key twice, and its reader takes the second one for the gates.
-    recurrent_activation: str = prop("activation", "activation", default="sigmoid")
+    activation: str = nonlinearity("tanh", "tanh", "sigmoid")
+    recurrent_activation: str = nonlinearity("sigmoid", "tanh", "sigmoid")  # of the gates; ELL asks for it second
 
-    def infer(self, size):
-        hidden = _positive("hiddenUnits", self.hidden_units)
-        rows = len(self.GATES) * hidden
-        _same("inputWeights", size(self.input_weights), rows * size(self.input))
-        _same("hiddenWeights", size(self.hidden_weights), rows * hidden)
-        _same("inputBias", size(self.input_bias), rows)
-        _same("hiddenBias", size(self.hidden_bias), rows)
-        _same("resetTrigger", size(self.reset_trigger), 1)
-        return hidden
+    def weight_sizes(self, inputs):
+        rows = len(self.GATES) * self.hidden_units
+        return {
+            "inputWeights": rows * inputs,
+            "hiddenWeights": rows * self.hidden_units,
+            "inputBias": rows,
+            "hiddenBias": rows,
+        }
 
 
 @dataclass(eq=False)
-class GRUNode(RecurrentNode):
+class GRUNode(GatedNode):
     TYPE, VERSION, GATES = "GRUNode<float>", "3", "zrn"
 
 
 @dataclass(eq=False)
-class LSTMNode(RecurrentNode):
+class LSTMNode(GatedNode):
     TYPE, VERSION, GATES = "LSTMNode<float>", "3", "ifco"
+
+
+@dataclass(eq=False)
+class FastGRNNNode(RecurrentNode):
+    """W [H, I] and U [H, H]; with a rank r the product of a second factor [H, r] and a first one [r, I] or [r, H].
+
+    Attributes:
+        w_rank, u_rank: 0 for a full matrix. The port of the second factor even then names a constant; ELL ignores it.
+        zeta, nu: one value each, after the sigmoid.
+        gate, update: the nonlinearities, the other way round than a GRU's.
+    """
+
+    TYPE, VERSION = "FastGRNNNode<float>", "3"
+    # What ELL was seen to compute. Some more it loads; those a reader must know.
+    GATES: ClassVar[tuple[str, ...]] = ("sigmoid", "hard_sigmoid", "tanh")
+    UPDATES: ClassVar[tuple[str, ...]] = ("tanh", "sigmoid")
+    w_rank: int = prop("wRank", "integer")
+    u_rank: int = prop("uRank", "integer")
+    input_weights1: str = float_port("inputWeights1")
+    input_weights2: str = float_port("inputWeights2")
+    update_weights1: str = float_port("updateWeights1")
+    update_weights2: str = float_port("updateWeights2")
+    gate_bias: str = float_port("biasGate")
+    update_bias: str = float_port("biasUpdate")
+    zeta: str = float_port("zeta")
+    nu: str = float_port("nu")
+    gate: str = nonlinearity("sigmoid", *GATES)
+    update: str = nonlinearity("tanh", *UPDATES, "hard_tanh", "relu")
+
+    def infer(self, size):
+        for name, rank in (("wRank", self.w_rank), ("uRank", self.u_rank)):
+            if rank:
+                _positive(name, rank)
+        return super().infer(size)
+
+    def weight_sizes(self, inputs):
+        hidden = self.hidden_units
+        sizes = {"biasGate": hidden, "biasUpdate": hidden, "zeta": 1, "nu": 1}
+        for key, rank, columns in (("inputWeights", self.w_rank, inputs), ("updateWeights", self.u_rank, hidden)):
+            sizes[f"{key}1"] = (rank or hidden) * columns
+            if rank:
+                sizes[f"{key}2"] = hidden * rank
+        return sizes
+
+    def obstacle(self, size):
+        for name, value, computed in (("gate", self.gate, self.GATES), ("update", self.update, self.UPDATES)):
+            if value not in computed:
+                return (
+                    f"ELL does not compute a FastGRNN whose {name} nonlinearity is {value}, even where it loads one; "
+                    f"it computes {', '.join(computed)}"
+                )
+        return ""
 
 
 @dataclass(eq=False)
@@ -494,9 +589,11 @@ NODE_TYPES: dict[str, type[Node]] = {
         BinaryOperationNode,
         UnaryOperationNode,
         DCTNode,
+        SliceNode,
         IIRFilterNode,
         GRUNode,
         LSTMNode,
+        FastGRNNNode,
         FullyConnectedNode,
         BiasNode,
         SoftmaxNode,

@@ -14,49 +14,57 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kws.ell import fastgrnn
-from kws.ell.build import check_layer
-from kws.errors import KwsError
+from kws.ell.build import NoNode
+from kws.program import FEATURES, Program
+from kws.program import steps as s
 
 OPSET, IR_VERSION = 9, 4
 
 # PyTorch's order of gates, as positions of ONNX's gates: z r h out of r z n; i o f c out of i f g o.
-GATES = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
-STATES = {"gru": ("h",), "lstm": ("h", "c")}
+GATES = {s.GRU: (1, 0, 2), s.LSTM: (0, 3, 1, 2)}
+STATES = {s.GRU: ("h",), s.LSTM: ("h", "c")}
 
 
 def classifier_onnx(
-    layers: Sequence[Mapping[str, Any]],
-    output_weight: np.ndarray,
-    output_bias: np.ndarray,
-    *,
-    labels: Sequence[str] = (),
-    mean: np.ndarray | None = None,
-    deviation: np.ndarray | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    program: Program, *, labels: Sequence[str] = (), metadata: Mapping[str, Any] | None = None
 ) -> onnx.ModelProto:
-    """The same facts as `kws.ell.build.classifier` takes, as an ONNX model for ELL's importer.
+    """The same as `kws.ell.build.classifier` takes, as an ONNX model for ELL's importer.
 
-    A layer may also be a ``fastgrnn``, see `kws.ell.fastgrnn`; onnxruntime has no such operator.
+    A FastGRNN becomes the operator of `kws.ell.fastgrnn`; onnxruntime has no such operator.
 
     One call computes one frame from the zero state, (1, 1, F) to (1, C) log-probabilities. ELL makes a softmax of the
     log-softmax and keeps the state itself.
     """
-    checked = [_check(index, layer) for index, layer in enumerate(layers)]
-    if not checked:
-        raise KwsError("A classifier needs at least one recurrent layer.")
-    features, classes = _input_size(checked[0]), len(output_weight)
-    graph = _Graph()
-    x = "input"
-    if mean is not None and deviation is not None:
-        x = graph.node("Sub", [x, graph.constant("mean", np.reshape(mean, (1, 1, features)))], ["centred"])
-        x = graph.node("Div", [x, graph.constant("deviation", np.reshape(deviation, (1, 1, features)))], ["normal"])
-    for index, layer in enumerate(checked, start=1):
-        x = _fastgrnn(graph, x, index, layer) if layer["cell"] == "fastgrnn" else _recurrent(graph, x, index, layer)
-    x = graph.node("Slice", [x], ["last_frame"], axes=[0], starts=[-1], ends=[np.iinfo(np.int64).max])
-    x = graph.node("Squeeze", [x], ["last"], axes=[0])
-    weight, bias = graph.initializer("weight", output_weight), graph.initializer("bias", output_bias)
-    x = graph.node("Gemm", [x, weight, bias], ["scores"], alpha=1.0, beta=1.0, transB=1)
-    x = graph.node("LogSoftmax", [x], ["output"], axis=1)
+    features, classes = program.sizes[FEATURES], program.sizes[program.output]
+    graph, made, layers = _Graph(), {FEATURES: "input"}, 0
+    scores = program.step(program.output).source
+    for step in program.network:
+        x = made[step.source]
+        match step:
+            case s.Normalize():
+                shape = (1, 1, features)
+                x = graph.node("Sub", [x, graph.constant("mean", np.reshape(step.mean, shape))], ["centred"])
+                x = graph.node("Div", [x, graph.constant("deviation", np.reshape(step.deviation, shape))], ["normal"])
+            case s.Recurrent() | s.FastGRNN():
+                layers += 1
+                layer = _fastgrnn if isinstance(step, s.FastGRNN) else _recurrent
+                x = layer(graph, x, layers, step)
+            case s.Linear() if step.name != scores:
+                weight = graph.initializer(f"{step.name}.weight", step.weight.T)
+                x = graph.node("MatMul", [x, weight], [f"{step.name}.product"])
+                x = graph.node("Add", [x, graph.initializer(f"{step.name}.bias", step.bias)], [step.name])
+            case s.Linear():
+                x = graph.node("Slice", [x], ["last_frame"], axes=[0], starts=[-1], ends=[np.iinfo(np.int64).max])
+                x = graph.node("Squeeze", [x], ["last"], axes=[0])
+                weight, bias = graph.initializer("weight", step.weight), graph.initializer("bias", step.bias)
+                x = graph.node("Gemm", [x, weight, bias], ["scores"], alpha=1.0, beta=1.0, transB=1)
+            case s.Add():
+                x = graph.node("Add", [x, made[step.other]], [step.name])
+            case s.LogSoftmax():
+                x = graph.node("LogSoftmax", [x], ["output"], axis=1)
+            case _:
+                raise NoNode(step)
+        made[step.name] = x
 
     model = helper.make_model(
         helper.make_graph(
@@ -100,14 +108,6 @@ class _Graph:
         return self.node("Constant", [], [name], value=_tensor(name, values))
 
 
-def _check(index: int, layer: Mapping[str, Any]) -> dict[str, Any]:
-    return (fastgrnn.check_layer if layer.get("cell") == "fastgrnn" else check_layer)(index, layer)
-
-
-def _input_size(layer: Mapping[str, Any]) -> int:
-    return (layer["input_weights"][0] if layer["cell"] == "fastgrnn" else layer["weight_ih"]).shape[1]
-
-
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model` with ELL's own operator in a domain of its own, where the checker lets it pass and checks the rest."""
     if all(node.op_type != fastgrnn.OPERATOR for node in model.graph.node):
@@ -125,29 +125,29 @@ def _tensor(name: str, values: np.ndarray) -> onnx.TensorProto:
     return numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
 
 
-def _recurrent(graph: _Graph, x: str, index: int, layer: Mapping[str, Any]) -> str:
-    cell, hidden = layer["cell"], layer["weight_hh"].shape[1]
+def _recurrent(graph: _Graph, x: str, index: int, step: s.Recurrent) -> str:
+    cell, hidden = type(step).__name__, step.hidden_size
 
-    def gates(key: str) -> np.ndarray:
-        parts = np.split(layer[key], len(GATES[cell]))
-        return np.concatenate([parts[gate] for gate in GATES[cell]])
+    def gates(array: np.ndarray) -> np.ndarray:
+        parts = np.split(array, step.GATES)
+        return np.concatenate([parts[gate] for gate in GATES[type(step)]])
 
     inputs = [
         x,
-        graph.initializer(f"W{index}", gates("weight_ih")[None]),
-        graph.initializer(f"R{index}", gates("weight_hh")[None]),
-        graph.initializer(f"B{index}", np.concatenate([gates("bias_ih"), gates("bias_hh")])[None]),
+        graph.initializer(f"W{index}", gates(step.weight_ih)[None]),
+        graph.initializer(f"R{index}", gates(step.weight_hh)[None]),
+        graph.initializer(f"B{index}", np.concatenate([gates(step.bias_ih), gates(step.bias_hh)])[None]),
         "",
-        *(graph.initializer(f"{state}{index}", np.zeros((1, 1, hidden))) for state in STATES[cell]),
+        *(graph.initializer(f"{state}{index}", np.zeros((1, 1, hidden))) for state in STATES[type(step)]),
     ]
-    outputs = [f"Y{index}", *(f"Y_{state}{index}" for state in STATES[cell])]
-    attributes = {"linear_before_reset": 1} if cell == "gru" else {}
-    y = graph.node(cell.upper(), inputs, outputs, f"{cell.upper()}_{index}", hidden_size=hidden, **attributes)
+    outputs = [f"Y{index}", *(f"Y_{state}{index}" for state in STATES[type(step)])]
+    attributes = {"linear_before_reset": 1} if cell == "GRU" else {}
+    y = graph.node(cell, inputs, outputs, f"{cell}_{index}", hidden_size=hidden, **attributes)
     return graph.node("Squeeze", [y], [f"S{index}"], axes=[1])
 
 
-def _fastgrnn(graph: _Graph, x: str, index: int, layer: Mapping[str, Any]) -> str:
-    names = [graph.initializer(f"{name}_{index}", values) for name, values in fastgrnn.weights(layer).items()]
+def _fastgrnn(graph: _Graph, x: str, index: int, step: s.FastGRNN) -> str:
+    names = [graph.initializer(f"{name}_{index}", values) for name, values in fastgrnn.weights(step).items()]
     # Without a name, so that the importer, which sees one output, finds the node by it.
-    y = graph.node(fastgrnn.OPERATOR, [x, *names], [f"Y{index}"], **fastgrnn.attributes(layer))
+    y = graph.node(fastgrnn.OPERATOR, [x, *names], [f"Y{index}"], **fastgrnn.attributes(step))
     return graph.node("Squeeze", [y], [f"S{index}"], axes=[1])

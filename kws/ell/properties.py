@@ -1,8 +1,8 @@
 """How one property of an ELL object is typed: the vocabulary in which `kws.ell.model` describes the format.
 
 A class of the format is a dataclass whose fields stand in the order in which ELL's reader asks for them. Each field
-carries a `Property`, which names the key in the file (a key may occur twice: a GRU has two ``activation``) and the
-kind of value behind it.
+carries a `Property`, which names the key in the file (a key may occur twice: a recurrent layer has two
+``activation``) and the kind of value behind it.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ class Property:
         type_name: ELL's name of the object behind the key (`port` only).
         port_type: ELL's number for what flows through a port: 1 float, 3 integer.
         struct: the class of the object (`object` only).
-        choices: the texts that are understood (`text` only); empty for any.
+        choices: the texts (`text`; empty for any) or names out of `ACTIVATIONS` (`activation`) that are understood.
         optional: ELL's reader does without it.
     """
 
@@ -36,7 +36,14 @@ class Property:
 
 
 FLOAT, INTEGER = 1, 3
-ACTIVATIONS = {"tanh": "TanhActivation<float>", "sigmoid": "SigmoidActivation<float>"}
+ACTIVATIONS = {
+    "tanh": "TanhActivation<float>",
+    "sigmoid": "SigmoidActivation<float>",
+    "hard_sigmoid": "HardSigmoidActivation<float>",
+    "hard_tanh": "HardTanhActivation<float>",
+    "relu": "ReLUActivation<float>",
+}
+"""ELL's types by the names that the project's networks have for them."""
 
 
 def prop(key: str, kind: str, *, default: Any = dataclasses.MISSING, **facts) -> Any:
@@ -52,6 +59,11 @@ def float_port(key: str = "input") -> Any:
 def integer_port(key: str, type_name: str) -> Any:
     """An input that takes integers."""
     return prop(key, "port", type_name=type_name, port_type=INTEGER)
+
+
+def nonlinearity(default: str, *choices: str) -> Any:
+    """A nonlinearity, one of `choices`. ELL writes two under one key; which is which follows from their order."""
+    return prop("activation", "activation", default=default, choices=choices)
 
 
 def floats(values) -> np.ndarray:

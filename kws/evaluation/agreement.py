@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kws.errors import KwsError
 from kws.evaluation.ell_runtime import EllRuntime
-from kws.evaluation.runtimes import Runtime, TorchRuntime
-from kws.evaluation.streams import hear_clips, share, stream_order
+from kws.evaluation.stream.modes import hear_clips, share, stream_order
 from kws.export.onnx_stream import FILE_NAME, StreamModel
 from kws.spotter import Spotter
+from kws.spotter.runtime import Runtime, TorchRuntime
+from kws.support.errors import KwsError
 
 RUNTIMES = ("onnx", "ell")
 

@@ -9,16 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from kws import pictures as clip_pictures
-from kws.decoder import Decoder
-from kws.errors import KwsError
 from kws.evaluation import pictures
 from kws.evaluation.agreement import agreement, compare_runtimes, find_runtime
-from kws.evaluation.detection import Detection, DetectionSettings
-from kws.evaluation.runtimes import TorchRuntime
-from kws.evaluation.streams import DEFINITIONS, MODES, stream_accuracy
-from kws.evaluation.timeline import stretch, timeline
+from kws.evaluation.detection.detection import Detection, DetectionSettings
+from kws.evaluation.stream.modes import DEFINITIONS, MODES, stream_accuracy
+from kws.evaluation.stream.timeline import stretch, timeline
+from kws.runs import pictures as clip_pictures
 from kws.spotter import Spotter
+from kws.spotter.decoder import Decoder
+from kws.spotter.runtime import TorchRuntime
+from kws.support.errors import KwsError
 
 TIMELINE_SECONDS = 20.0
 

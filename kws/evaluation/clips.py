@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from kws.evaluation.intervals import wilson_interval
-from kws.spotter import Spotter
 
 
 class ClipMeter(nn.Module):
@@ -50,14 +48,3 @@ class ClipMeter(nn.Module):
             "labels": list(self.labels),
             "confusion": confusion.tolist(),
         }
-
-
-@torch.no_grad()
-def log_probabilities(spotter: Spotter, features, batch_size: int = 512) -> Tensor:
-    """(N, C) log-probabilities of clips by their (N, T, F) raw features."""
-    device = spotter.normalization.mean.device
-    outputs = [
-        spotter.classify(torch.as_tensor(features[start : start + batch_size]).to(device)).cpu()
-        for start in range(0, len(features), batch_size)
-    ]
-    return torch.cat(outputs)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kws.evaluation.report import percent, with_interval
-from kws.evaluation.streams import MODES
+from kws.evaluation.stream.modes import MODES
 
 NAMES = {"reset": "reset before each clip", "never": "never reset", "vad": "reset by the VAD"}
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from kws.ell import archive, metadata
 from kws.ell.interpreter import Interpreter
-from kws.errors import KwsError
-from kws.evaluation.runtimes import Outputs
+from kws.spotter.runtime import Outputs
+from kws.support.errors import KwsError
 
 
 class EllRuntime:
-    """See `kws.evaluation.runtimes.Runtime`.
+    """See `kws.spotter.runtime.Runtime`.
 
     Args:
         featurizer: path of the featurizer model, samples of a hop in, features out.

@@ -7,19 +7,20 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from kws import files, summary
-from kws.configuration import build
 from kws.corpus import SPLITS
-from kws.environment import environment
-from kws.errors import KwsError
 from kws.evaluation import as_used
-from kws.evaluation.clips import ClipMeter, log_probabilities
+from kws.evaluation.clips import ClipMeter
 from kws.evaluation.console import show
 from kws.evaluation.report import write_report
-from kws.gallery import hparams
-from kws.run_directory import EVALUATION, REPORT, RESULTS, SPOTTER
+from kws.runs import hparams, summary
+from kws.runs.configuration import build
+from kws.runs.names import EVALUATION, REPORT, RESULTS, SPOTTER
+from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
-from kws.stored import load_spotter, match_labels, open_data
+from kws.spotter.runtime import log_probabilities
+from kws.support import files
+from kws.support.environment import environment
+from kws.support.errors import KwsError
 
 
 def evaluate(config: DictConfig) -> float:

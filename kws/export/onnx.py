@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import nn
 
-from kws import files
-from kws.evaluation.clips import log_probabilities
 from kws.export.base import Exported, Exporter, Probe
-from kws.export.onnx_graph import IR_VERSION, OPSET, Graph, normalize, with_metadata
-from kws.export.onnx_networks import clip_classifier, frame_classifier, state_names
+from kws.export.onnx_graph import IR_VERSION, OPSET, Graph, with_metadata
+from kws.export.onnx_steps import ClipTranslator, FrameTranslator
 from kws.export.parity import compare
-from kws.networks import BCResNet
+from kws.program import FEATURES
 from kws.spotter import Spotter
+from kws.spotter.runtime import log_probabilities
+from kws.support import files
+from kws.support.onnx_session import session
 
 
 def metadata(spotter: Spotter, kind: str) -> dict:
@@ -42,12 +42,17 @@ def metadata(spotter: Spotter, kind: str) -> dict:
 def clip_model(spotter: Spotter) -> onnx.ModelProto:
     """Whole clips: raw ``features`` (batch, frames, F) to read-out ``log_probabilities`` (batch, C)."""
     classifier = spotter.classifier
-    if isinstance(classifier, BCResNet):
+    if not classifier.streams:
         return traced_clip_model(spotter)
+    program = spotter.program()
     graph = Graph("clip")
+    clips = ClipTranslator(graph, program)
     features = graph.input("features", ["batch", "frames", spotter.featurizer.num_features])
-    frames = graph.node("Transpose", normalize(graph, features, spotter.normalization), perm=[1, 0, 2])
-    outputs = clip_classifier(graph, frames, classifier)  # (T, B, C)
+    clips.values[FEATURES] = features
+    normalization, *network = program.network
+    # What is the same for every frame goes before the turn, so that a runtime may put both into one pass.
+    clips.values[normalization.name] = graph.node("Transpose", clips.run([normalization]), perm=[1, 0, 2])
+    outputs = clips.run(network)  # (T, B, C)
     if classifier.readout_name == "last":
         result = graph.node("Gather", outputs, graph.constant("last", np.array(-1, dtype=np.int64)), axis=0)
     elif classifier.readout_name == "best":
@@ -74,7 +79,7 @@ class _Clip(nn.Module):
 
 
 def traced_clip_model(spotter: Spotter) -> onnx.ModelProto:
-    """`clip_model` of a network without recurrence, whose operators PyTorch's exporter writes as they are."""
+    """`clip_model` of a network that has no steps; PyTorch's exporter writes its operators as they are."""
     buffer = io.BytesIO()
     example = torch.zeros(2, spotter.sample_rate // spotter.featurizer.hop_size, spotter.featurizer.num_features)
     with warnings.catch_warnings():
@@ -96,26 +101,17 @@ def traced_clip_model(spotter: Spotter) -> onnx.ModelProto:
 
 def step_model(spotter: Spotter) -> onnx.ModelProto:
     """One frame: raw ``features`` (batch, F), ``state_i`` (batch, H) to ``log_probabilities``, ``next_state_i``."""
-    classifier = spotter.classifier
+    program = spotter.program()
     graph = Graph("step")
-    features = graph.input("features", ["batch", spotter.featurizer.num_features])
-    names = state_names(classifier)
-    state = [graph.input(name, ["batch", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
-    frame = normalize(graph, features, spotter.normalization)
-    outputs, after = frame_classifier(graph, frame, classifier, state)
-    graph.output(outputs, "log_probabilities", ["batch", len(spotter.labels)])
-    for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
-        graph.output(value, f"next_{name}", ["batch", size])
+    frame = FrameTranslator(graph, program)
+    frame.values[FEATURES] = graph.input("features", ["batch", spotter.featurizer.num_features])
+    states = program.states_of(program.network)
+    for state in states:
+        graph.input(state.name, ["batch", state.size])
+    graph.output(frame.run(program.network), "log_probabilities", ["batch", len(spotter.labels)])
+    for state in states:
+        graph.output(frame.after[state.name], f"next_{state.name}", ["batch", state.size])
     return graph.model(metadata(spotter, "step"))
-
-
-def session(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def run_clips(path: str | Path, features: np.ndarray, batch_size: int = 256) -> np.ndarray:

@@ -39,8 +39,10 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def constant(self, name: str, array: np.ndarray) -> str:
-        """An initializer."""
-        self.initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        """An initializer. The same one may be asked for again; another one needs another name."""
+        tensor = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        if self.initializers.setdefault(name, tensor) != tensor:
+            raise ValueError(f"the graph has another constant of the name {name!r} already")
         return name
 
     def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes) -> Any:
@@ -68,15 +70,3 @@ def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> onnx.M
     helper.set_model_props(model, text)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def array(tensor) -> np.ndarray:
-    """A float32 NumPy copy of a tensor."""
-    return tensor.detach().cpu().float().numpy().copy()
-
-
-def normalize(graph: Graph, features: str, normalization) -> str:
-    """(…, F) raw features to normalised ones."""
-    mean = graph.constant("mean", array(normalization.mean))
-    deviation = graph.constant("deviation", array(normalization.deviation))
-    return graph.node("Div", graph.node("Sub", features, mean), deviation)

@@ -16,19 +16,19 @@ import onnx
 import torch
 from onnx import TensorProto
 
-from kws import files
-from kws.evaluation.runtimes import Outputs
 from kws.export.base import Exported, Exporter, Probe
-from kws.export.onnx import metadata, session
-from kws.export.onnx_graph import Graph, array, normalize
-from kws.export.onnx_networks import frame_classifier, state_names
+from kws.export.onnx import metadata
+from kws.export.onnx_graph import Graph
+from kws.export.onnx_steps import FrameTranslator
 from kws.export.parity import Parity, ParityError, allowed
-from kws.featurizer import PRE_EMPHASIS, Featurizer
+from kws.program import SAMPLES, VOICE, Program
+from kws.program import steps as s
 from kws.spotter import Spotter
-from kws.vad import INITIAL_NOISE_FLOOR, VoiceActivityDetector
+from kws.spotter.runtime import Outputs
+from kws.support import files
+from kws.support.onnx_session import session
 
 FILE_NAME = "stream.onnx"
-VAD_STATE = 4  # columns of ``vad``: noise floor, signal, frames heard, time of the last one in seconds
 TIE = 1e-4  # relative distance from a threshold at which rounding may decide
 
 
@@ -40,141 +40,151 @@ def stream_model(spotter: Spotter) -> onnx.ModelProto:
     Outputs: ``log_probabilities`` (streams, C), ``voice`` (streams,) int64 with a detector, and ``next_…`` for every
     input of state.
     """
-    featurizer, vad, classifier = spotter.featurizer, spotter.vad, spotter.classifier
-    graph = _Builder("stream")
-    samples = graph.clean(graph.input("samples", ["streams", featurizer.hop_size]))
-    features = graph.features(samples, featurizer)
-    keep = None if vad is None else graph.voice_activity(features, vad)
-    names = state_names(classifier)
-    before = [graph.input(name, ["streams", size]) for name, size in zip(names, classifier.state_sizes, strict=True)]
-    frame = normalize(graph, features, spotter.normalization)
-    scores, after = frame_classifier(graph, frame, classifier, before)
-    graph.output(scores, "log_probabilities", ["streams", len(spotter.labels)])
-    for name, value, size in zip(names, after, classifier.state_sizes, strict=True):
-        value = value if keep is None else graph.node("Mul", keep, value)
-        graph.output(value, f"next_{name}", ["streams", size])
+    program = spotter.program()
+    graph = Graph("stream")
+    stream = StreamTranslator(graph, program)
+    stream.values[SAMPLES] = graph.input(SAMPLES, ["streams", program.input_size])
+    stream.run(step for step in program.steps if step in program.front or isinstance(step, s.Detector))
+    states = program.states_of(program.network)
+    for state in states:
+        graph.input(state.name, ["streams", state.size])
+    graph.output(stream.run(program.network), "log_probabilities", ["streams", len(spotter.labels)])
+    keep = [stream.keep[step.source] for step in program.of_type(s.Reset)]
+    for state in states:
+        value = stream.after[state.name]
+        for factor in keep:
+            value = graph.node("Mul", factor, value)
+        graph.output(value, f"next_{state.name}", ["streams", state.size])
     return graph.model({**metadata(spotter, "stream"), "initial_state": "zeros"})
 
 
-class _Builder(Graph):
-    """The stages in front of the network."""
+class StreamTranslator(FrameTranslator):
+    """The stages in front of the network too. Their states become inputs and outputs of the graph as they come.
 
-    def clean(self, samples: str) -> str:
-        """NaN and infinite samples to 0, the rest into [-1, 1], as `kws.streaming` has it."""
-        zero = self.constant("silence", np.array(0, dtype=np.float32))
+    Attributes:
+        keep: for a detector's value the one (streams, 1) that is 0 where it falls, and 1 elsewhere.
+    """
+
+    def __init__(self, graph: Graph, program: Program):
+        super().__init__(graph, program)
+        self.keep: dict[str, str] = {}
+
+    def clean(self, step: s.Clean) -> str:
+        samples, silence = self.flat(step.source), self.number("silence", 0)
         # x - x is 0 for numbers and NaN for everything else.
-        finite = self.node("Equal", self.node("Sub", samples, samples), zero)
-        samples = self.node("Where", finite, samples, zero)
-        low, high = (self.constant(name, np.array(v, np.float32)) for name, v in (("lowest", -1), ("highest", 1)))
-        return self.node("Clip", samples, low, high)
+        finite = self.graph.node("Equal", self.graph.node("Sub", samples, samples), silence)
+        samples = self.graph.node("Where", finite, samples, silence)
+        return self.graph.node("Clip", samples, self.number("lowest", -1), self.number("highest", 1))
 
-    def features(self, samples: str, featurizer: Featurizer) -> str:
-        """(streams, hop) samples to (streams, F) features."""
-        if featurizer.pre_emphasis:
-            samples = self._pre_emphasis(samples, featurizer.hop_size)
-        overlap = featurizer.window_size - featurizer.hop_size
-        if overlap:
-            heard = self.node("Concat", self.input("buffer", ["streams", overlap]), samples, axis=1)
-            start, end, axis = (
-                self.constant(name, np.array([v], np.int64))
-                for name, v in (
-                    ("kept_from", featurizer.hop_size),
-                    ("kept_to", featurizer.window_size),
-                    ("kept_axis", 1),
-                )
-            )
-            self.output(self.node("Slice", heard, start, end, axis), "next_buffer", ["streams", overlap])
-            samples = heard
-        cosine, sine = dft_matrices(featurizer)
-        # Both parts of the transform in one product; the window and the samples' scale are in the matrix.
-        spectrum = self.node("MatMul", samples, self.constant("dft", np.concatenate([cosine, sine], axis=1)))
-        real, imaginary = self.node("Split", self.node("Mul", spectrum, spectrum), outputs=2, axis=1)
-        spectrum = self.node("Add", real, imaginary)  # squared magnitude
-        filters = array(featurizer.filters)
-        if featurizer.power_spectrum:
-            filters = filters / np.float32(featurizer.fft_size)
-        else:
-            spectrum = self.node("Sqrt", spectrum)
-        features = self.node("MatMul", spectrum, self.constant("filters", filters))
-        if featurizer.log_delta is not None:
-            delta = self.constant("log_delta", np.array(featurizer.log_delta, np.float32))
-            features = self.node("Log", self.node("Add", features, delta))
-        if featurizer.cosines is not None:
-            features = self.node("MatMul", features, self.constant("dct", array(featurizer.cosines)))
-        return features
-
-    def _pre_emphasis(self, samples: str, hop: int) -> str:
-        """y[t] = x[t] - 0.97 x[t-1]; the last sample waits for the next hop."""
-        previous = self.input("previous", ["streams", 1])
+    def preemphasis(self, step: s.PreEmphasis) -> str:
+        """The last sample waits for the next hop."""
+        samples, hop = self.flat(step.source), self.program.input_size
+        previous = self.graph.input("previous", ["streams", 1])
         zero, last, end, axis = (
-            self.constant(name, np.array([v], np.int64))
-            for name, v in (("first", 0), ("last", hop - 1), ("end", hop), ("samples_axis", 1))
+            self.integers(*item) for item in (("first", 0), ("last", hop - 1), ("end", hop), ("samples_axis", 1))
         )
-        self.output(self.node("Slice", samples, last, end, axis), "next_previous", ["streams", 1])
+        self.graph.output(self.graph.node("Slice", samples, last, end, axis), "next_previous", ["streams", 1])
         delayed = previous
         if hop > 1:
-            delayed = self.node("Concat", previous, self.node("Slice", samples, zero, last, axis), axis=1)
-        factor = self.constant("pre_emphasis", np.array(PRE_EMPHASIS, np.float32))
-        return self.node("Sub", samples, self.node("Mul", delayed, factor))
+            delayed = self.graph.node("Concat", previous, self.graph.node("Slice", samples, zero, last, axis), axis=1)
+        return self.graph.node(
+            "Sub", samples, self.graph.node("Mul", delayed, self.number("pre_emphasis", step.factor))
+        )
 
-    def voice_activity(self, features: str, vad: VoiceActivityDetector) -> str:
-        """Follow the detector; the value (streams, 1) that is 0 where its signal falls, and 1 elsewhere."""
-        s = vad.settings
+    def window(self, step: s.Window) -> str:
+        """The samples alone; the weights are in the matrix of the transform."""
+        samples, (overlap,) = self.flat(step.source), step.state_sizes
+        if not overlap:
+            return samples
+        heard = self.graph.node("Concat", self.graph.input("buffer", ["streams", overlap]), samples, axis=1)
+        start, end, axis = (
+            self.integers(*item)
+            for item in (("kept_from", step.hop_size), ("kept_to", step.window_size), ("kept_axis", 1))
+        )
+        self.graph.output(self.graph.node("Slice", heard, start, end, axis), "next_buffer", ["streams", overlap])
+        return heard
+
+    def spectrum(self, step: s.Spectrum) -> str:
+        cosine, sine = dft_matrices(self.program.step(step.source), step)
+        # Both parts of the transform in one product; the window and the samples' scale are in the matrix.
+        matrix = self.graph.constant("dft", np.concatenate([cosine, sine], axis=1))
+        spectrum = self.graph.node("MatMul", self.flat(step.source), matrix)
+        real, imaginary = self.graph.node("Split", self.graph.node("Mul", spectrum, spectrum), outputs=2, axis=1)
+        squares = self.graph.node("Add", real, imaginary)
+        if step.power:
+            return self.graph.node("Div", squares, self.number("fft_size", step.fft_size))
+        return self.graph.node("Sqrt", squares)
+
+    def filterbank(self, step: s.Filterbank) -> str:
+        return self.graph.node("MatMul", self.flat(step.source), self.graph.constant("filters", step.weights))
+
+    def logarithm(self, step: s.Logarithm) -> str:
+        delta = self.number("log_delta", step.delta)
+        return self.graph.node("Log", self.graph.node("Add", self.flat(step.source), delta))
+
+    def cosines(self, step: s.Cosines) -> str:
+        return self.graph.node("MatMul", self.flat(step.source), self.graph.constant("dct", step.weights))
+
+    def detector(self, step: s.Detector) -> str:
+        """Follow the voice, and say where it falls."""
+        settings = step.settings
+        node = self.graph.node
 
         def number(name: str, value: float) -> str:
-            return self.constant(f"vad.{name}", np.array(value, np.float32))
+            return self.number(f"vad.{name}", value)
 
-        state = self.input("vad", ["streams", VAD_STATE])
-        floor, signal, frames, earlier = self.node("Split", state, outputs=VAD_STATE, axis=1)  # (streams, 1) each
+        (columns,) = step.state_sizes
+        state = self.graph.input("vad", ["streams", columns])
+        floor, signal, frames, earlier = node("Split", state, outputs=columns, axis=1)  # (streams, 1) each
         half = number("half", 0.5)
-        signal = self.node("Greater", signal, half)
-        floor = self.node("Where", self.node("Greater", frames, half), floor, number("initial", INITIAL_NOISE_FLOOR))
+        signal = node("Greater", signal, half)
+        floor = node("Where", node("Greater", frames, half), floor, number("initial", step.initial_noise_floor))
         # ELL's clock, in float32 like everything here: see VadState.
-        now = self.node("Mul", frames, number("frame_duration", s["frame_duration"]))
-        elapsed = self.node("Sub", now, earlier)
+        now = node("Mul", frames, number("frame_duration", settings["frame_duration"]))
+        elapsed = node("Sub", now, earlier)
 
-        weights = array(vad.weights)[:, None] / np.float32(vad.weights.numel())
-        level = self.node("MatMul", features, self.constant("vad.weights", weights))
-        large = self.node("Greater", level, self.node("Mul", floor, number("large_input", s["large_input"])))
-        slow, usual = number("slow", s["gain_att"] / s["tau_up"]), number("usual", 1 / s["tau_up"])
-        rate = self.node("Where", large, slow, usual)
-        rate = self.node("Where", self.node("Less", level, floor), number("falling", 1 / s["tau_down"]), rate)
+        weights = step.weights[:, None] / np.float32(step.weights.size)
+        level = node("MatMul", self.flat(step.source), self.graph.constant("vad.weights", weights))
+        large = node("Greater", level, node("Mul", floor, number("large_input", settings["large_input"])))
+        slow = number("slow", settings["gain_att"] / settings["tau_up"])
+        rate = node("Where", large, slow, number("usual", 1 / settings["tau_up"]))
+        rate = node("Where", node("Less", level, floor), number("falling", 1 / settings["tau_down"]), rate)
         # A floor that would overtake the level stops there: at most the whole distance.
-        rate = self.node("Min", self.node("Mul", rate, elapsed), number("whole", 1.0))
-        floor = self.node("Add", floor, self.node("Mul", rate, self.node("Sub", level, floor)))
+        rate = node("Min", node("Mul", rate, elapsed), number("whole", 1.0))
+        floor = node("Add", floor, node("Mul", rate, node("Sub", level, floor)))
 
-        above = self.node("Mul", floor, number("threshold_up", s["threshold_up"]))
-        above = self.node("Max", above, number("level_threshold", s["level_threshold"]))
-        begins = self.node("Greater", level, above)
-        ends = self.node("Less", level, self.node("Mul", floor, number("threshold_down", s["threshold_down"])))
-        voice = self.node("And", self.node("Or", signal, begins), self.node("Not", ends))
-        keep = self.node("Cast", self.node("Not", self.node("And", signal, ends)), to=TensorProto.FLOAT)
-        voiced = self.node("Cast", voice, to=TensorProto.FLOAT)
-        frames = self.node("Add", frames, number("one", 1.0))
-        self.output(self.node("Concat", floor, voiced, frames, now, axis=1), "next_vad", ["streams", VAD_STATE])
-        axis = self.constant("vad.axis", np.array([1], np.int64))
-        voice = self.node("Squeeze", self.node("Cast", voice, to=TensorProto.INT64), axis)
-        self.output(voice, "voice", ["streams"], TensorProto.INT64)
-        return keep
+        above = node("Mul", floor, number("threshold_up", settings["threshold_up"]))
+        above = node("Max", above, number("level_threshold", settings["level_threshold"]))
+        begins = node("Greater", level, above)
+        ends = node("Less", level, node("Mul", floor, number("threshold_down", settings["threshold_down"])))
+        voice = node("And", node("Or", signal, begins), node("Not", ends))
+        self.keep[step.name] = node("Cast", node("Not", node("And", signal, ends)), to=TensorProto.FLOAT)
+        voiced = node("Cast", voice, to=TensorProto.FLOAT)
+        frames = node("Add", frames, number("one", 1.0))
+        self.graph.output(node("Concat", floor, voiced, frames, now, axis=1), "next_vad", ["streams", columns])
+        axis = self.integers("vad.axis", 1)
+        voice = node("Squeeze", node("Cast", voice, to=TensorProto.INT64), axis)
+        self.graph.output(voice, VOICE, ["streams"], TensorProto.INT64)
+        return voice
 
 
-def dft_matrices(featurizer: Featurizer) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary part of the featurizer's transform as matrices (window_size, K), float32.
+def dft_matrices(window: s.Window, spectrum: s.Spectrum) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of a transform as matrices (window_size, K), float32.
 
-    With the Hamming window and the scale of the samples multiplied in; computed in float64.
+    With the window's weights and the scale of the samples multiplied in; computed in float64.
     """
-    n, k = np.mgrid[: featurizer.window_size, : featurizer.fft_size // 2 + 1]
-    angle = 2 * np.pi * (n * k % featurizer.fft_size) / featurizer.fft_size
-    weight = np.full(featurizer.window_size, featurizer.scale)
-    if featurizer.window is not None:
-        weight = weight * featurizer.window.double().numpy()
+    n, k = np.mgrid[: window.window_size, : spectrum.fft_size // 2 + 1]
+    angle = 2 * np.pi * (n * k % spectrum.fft_size) / spectrum.fft_size
+    weight = np.full(window.window_size, window.scale)
+    if window.weights is not None:
+        weight = weight * window.weights.astype(np.float64)
     return tuple((weight[:, None] * part).astype(np.float32) for part in (np.cos(angle), -np.sin(angle)))
 
 
 class StreamModel:
     """A ``stream.onnx`` in onnxruntime, in one thread.
 
-    A runtime as `kws.evaluation.runtimes` has it: `start` gives the state, `hear` hears whole hops.
+    A runtime as `kws.spotter.runtime` has it: `start` gives the state, `hear` hears whole hops.
     """
 
     name = "onnx"
@@ -275,7 +285,9 @@ def _state_of(spotter: Spotter, model: StreamModel, state) -> dict[str, np.ndarr
         vad, frames = state.vad, state.vad.frames.float()
         time = (frames - 1).clamp(min=0) * np.float32(spotter.vad.settings["frame_duration"]).item()
         parts["vad"] = torch.stack([vad.noise_floor, vad.signal.float(), frames, time], dim=1)
-    parts |= dict(zip(state_names(spotter.classifier), state.classifier, strict=True))
+    program = spotter.program()
+    names = [state.name for state in program.states_of(program.network)]
+    parts |= dict(zip(names, state.classifier, strict=True))
     return {name: parts[name].numpy().astype(np.float32) for name in model.state_sizes}
 
 

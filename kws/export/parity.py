@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 
 class ParityError(KwsError):

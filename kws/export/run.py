@@ -5,9 +5,9 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from kws import summary
 from kws.export.base import Probe
-from kws.stored import load_spotter, open_data
+from kws.runs import summary
+from kws.runs.stored import load_spotter, open_data
 
 
 def export(config: DictConfig) -> None:

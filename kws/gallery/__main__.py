@@ -5,9 +5,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from kws import command, files, summary
 from kws.gallery import page, table
-from kws.gallery.runs import find_runs
+from kws.gallery.find import find_runs
+from kws.runs import summary
+from kws.support import command, files
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from kws.gallery import table
-from kws.gallery.runs import MODES, Run
+from kws.runs.names import MODES
+from kws.runs.record import Run
 
 AXES = ("multiply_adds_per_second", "parameters", "model_bytes", "microseconds_per_hop", "seconds_trained")
 HEIGHTS = ("test_accuracy", *(f"stream_{mode}" for mode in MODES))

@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from kws.evaluation.intervals import mean_interval
-from kws.gallery.runs import MODES, Run
+from kws.runs.names import MODES
+from kws.runs.record import Run, row
 
 COLUMNS = {
     "run": "run",
@@ -32,29 +33,6 @@ COLUMNS = {
 """Names in gallery.csv, and how they are headed elsewhere."""
 
 SHARES = ("test_accuracy", "test_low", "test_high", "stream_reset", "stream_never", "stream_vad")
-
-
-def row(run: Run) -> dict[str, Any]:
-    """A run's line; None for what is not known."""
-    low, high = run.interval or (None, None)
-    return {
-        "run": run.name,
-        "status": run.status,
-        "test_accuracy": run.test,
-        "test_low": low,
-        "test_high": high,
-        "test_clips": run.clips,
-        **{f"stream_{mode}": run.streaming.get(mode) for mode in MODES},
-        "parameters": run.parameters,
-        "multiply_adds_per_second": run.multiply_adds,
-        "model_bytes": run.model_bytes,
-        "microseconds_per_hop": run.microseconds,
-        "seconds_trained": run.seconds,
-        "seed": run.seed,
-        "corpus": run.corpus,
-        "choices": " ".join(f"{k}={v}" for k, v in sorted(run.choices.items())),
-        "overrides": " ".join(run.overrides),
-    }
 
 
 def seeds(runs: Iterable[Run]) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kws.errors import KwsError
+from kws.networks.classifier import Classifier
+from kws.support.errors import KwsError
 
 # The paper's Table 1 at scale 1: channels, blocks, stride over frequency, dilation over time.
 STAGES = ((8, 2, 1, 1), (12, 2, 2, 2), (16, 4, 2, 4), (20, 4, 1, 8))
@@ -75,7 +76,7 @@ class BroadcastedBlock(nn.Module):
         return functional.relu(y if self.transition else y + x)
 
 
-class BCResNet(nn.Module):
+class BCResNet(Classifier):
     """Judges whole clips; its convolutions look ahead, so it cannot stream.
 
     Args:
@@ -126,14 +127,3 @@ class BCResNet(nn.Module):
         x = self.last(self.blocks(self.first(x)))
         scores = self.labels(x.mean(dim=(2, 3), keepdim=True))[:, :, 0, 0]  # (B, C)
         return functional.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))[:, None]
-
-    def readout(self, log_probabilities: Tensor) -> Tensor:
-        """(B, 1, C) to (B, C): the only frame."""
-        return log_probabilities[:, 0]
-
-    def initial_state(self, streams: int = 1, device: torch.device | str | None = None):
-        """Refused in a sentence."""
-        raise KwsError(
-            "a BC-ResNet judges whole clips and has no state to carry along a stream; choose a recurrent network, "
-            "such as model=gru, for streams."
-        )

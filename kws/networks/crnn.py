@@ -15,10 +15,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kws.errors import KwsError
+from kws.networks.classifier import State, array
 from kws.networks.dropout import Dropout
 from kws.networks.recurrent import RecurrentClassifier
-from kws.networks.stacked import State
+from kws.program import Chain, Step
+from kws.program.steps import Add, Convolution, ReLU
+from kws.support.errors import KwsError
 
 STRIDE = 2  # of every convolution, over frequency
 
@@ -71,6 +73,15 @@ class CausalConvolution(CausalBlock):
             stages = [depthwise, nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 1, bias=False)]
         self.stages = nn.Sequential(*stages, nn.BatchNorm2d(outputs), nn.ReLU())
 
+    def add_steps(self, chain: Chain, name: str) -> None:
+        """Its steps behind a chain's."""
+        stages, filters = list(self.stages), self.input_filters
+        for i, (convolution, norm) in enumerate(zip(stages[:-1:2], stages[1:-1:2], strict=True)):
+            # The second one of a separable convolution is 1×1, on the filters that the first one left.
+            add_convolution(chain, f"{name}.{i}", convolution, norm, filters)
+            filters = self.output_filters
+        chain.add(ReLU, f"{name}.relu")
+
     def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, F) and the frames before them (B, state_size) to (B, C', T, F/2) and the last frames."""
         x, after = self.with_past(x, before)
@@ -95,6 +106,15 @@ class TemporalBlock(CausalBlock):
         )
         self.dropout = Dropout(dropout)
 
+    def add_steps(self, chain: Chain, name: str) -> None:
+        """Its steps behind a chain's."""
+        heard = chain.last
+        depthwise, pointwise, norm = self.stages
+        add_convolution(chain, f"{name}.0", depthwise)
+        add_convolution(chain, f"{name}.1", pointwise, norm)
+        chain.add(Add, f"{name}.sum", source=heard, other=chain.last)
+        chain.add(ReLU, f"{name}.relu")
+
     def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, 1) and the frames before them (B, state_size) to (B, C, T, 1) and the last frames."""
         heard, after = self.with_past(x, before)
@@ -104,7 +124,8 @@ class TemporalBlock(CausalBlock):
 class CRNNClassifier(RecurrentClassifier):
     """Causal convolutions and recurrent layers with a linear readout at every frame.
 
-    The state is one (B, …) tensor per convolution, the frames it still sees, then that of the recurrent layers. Zeros
+    The state is one (B, …) tensor per convolution that looks back, the frames it still sees, then that of the recurrent
+    layers. Zeros
     are features at their mean.
 
     Args:
@@ -172,25 +193,62 @@ class CRNNClassifier(RecurrentClassifier):
     @property
     def state_sizes(self) -> list[int]:
         """Width of each tensor of the state."""
-        return [block.state_size for block in (*self.convolutions, *self.blocks)] + super().state_sizes
+        sizes = [block.state_size for block in (*self.convolutions, *self.blocks)]
+        return [size for size in sizes if size] + super().state_sizes
+
+    def steps(self, source: str) -> list[Step]:
+        """See `Classifier.steps`."""
+        chain = Chain(source)
+        for i, convolution in enumerate(self.convolutions, 1):
+            convolution.add_steps(chain, f"conv{i}")
+        if self.blocks:
+            add_convolution(chain, "projection", *self.projection[:2])
+            chain.add(ReLU, "projection.relu")
+        for i, block in enumerate(self.blocks, 1):
+            block.add_steps(chain, f"block{i}")
+        return chain.steps + super().steps(chain.last)
 
     def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
         x, after, state = features[:, None], [], list(state)  # (B, 1, T, F)
+
+        def run(block: CausalBlock, x: Tensor) -> Tensor:
+            if not block.state_size:
+                return block(x, x.new_zeros(len(x), 0))[0]
+            x, end = block(x, state.pop(0))
+            after.append(end)
+            return x
+
         # On processors a separable convolution takes many times longer in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             for convolution in self.convolutions:
-                x, end = convolution(x, state.pop(0))
-                after.append(end)
+                x = run(convolution, x)
             x = x.transpose(1, 2).flatten(2)  # (B, T, C·F')
             if self.blocks:
                 x = self.projection(x.transpose(1, 2)[..., None])  # (B, C, T, 1)
                 for block in self.blocks:
-                    x, end = block(x, state.pop(0))
-                    after.append(end)
+                    x = run(block, x)
                 x = x[..., 0].transpose(1, 2)
         log_probabilities, recurrent = super().stream(x, tuple(state))
         return log_probabilities, (*after, *recurrent)
+
+
+def add_convolution(
+    chain: Chain, name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None = None, filters: int = 1
+) -> None:
+    """A convolution's step, the normalisation behind it folded in."""
+    weight, bias = folded(convolution, norm) if norm else (convolution.weight, None)
+    chain.add(
+        Convolution,
+        name,
+        weight=array(weight),
+        bias=None if bias is None else array(bias),
+        filters=filters,
+        groups=convolution.groups,
+        stride=convolution.stride[1],
+        padding=convolution.padding[1],
+        dilation=convolution.dilation[0],
+    )
 
 
 def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,16 @@ Recurrent Neural Network", section 3.2:
 with W = W2 W1 and U = U2 U1 where a rank is given.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kws.errors import KwsError
-from kws.networks.stacked import StackedClassifier, State
+from kws.networks.classifier import State, array
+from kws.networks.stacked import StackedClassifier
+from kws.program import Step, steps
+from kws.support.errors import KwsError
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
@@ -157,3 +161,10 @@ class FastGRNNClassifier(StackedClassifier):
         """The next frames of one layer: (B, T, I) to (B, T, H), and its state after them."""
         x, after = layer(x, before[0])
         return x, (after,)
+
+    def layer_step(self, layer: nn.Module) -> tuple[type[Step], dict[str, Any]]:
+        """The step of a layer, and its constants."""
+        constants = {name: array(getattr(layer, name)) for name in ("gate_bias", "update_bias", "zeta", "nu")}
+        for name in ("input_weights", "hidden_weights"):
+            constants[name] = tuple(array(weight) for weight in getattr(layer, name))
+        return steps.FastGRNN, {**constants, "gate": layer.gate, "update": layer.update}

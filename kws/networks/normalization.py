@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from kws.networks.classifier import array
+from kws.program import FEATURES, Step
+from kws.program.steps import Normalize
+
 
 class Normalization(nn.Module):
     """(feature - mean) / deviation, with both measured over the training split and stored with the weights.
@@ -33,3 +37,8 @@ class Normalization(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(…, F) to (…, F)."""
         return (features - self.mean) / self.deviation
+
+    def steps(self) -> list[Step]:
+        """What it computes of a hop's raw features."""
+        mean, deviation = array(self.mean), array(self.deviation)
+        return [Normalize(name="normalization", source=FEATURES, mean=mean, deviation=deviation)]

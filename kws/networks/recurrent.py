@@ -7,14 +7,19 @@ features (B,T,F)─┤ GRU 1 ├───┤ GRU 2 ├──(GRU 3)──┤ lin
 """
 
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
-from kws.errors import KwsError
+from kws.networks.classifier import State, array
 from kws.networks.gru import GRU
-from kws.networks.stacked import StackedClassifier, State
+from kws.networks.stacked import StackedClassifier
+from kws.program import Step, steps
+from kws.support.errors import KwsError
 
 CELLS = {"gru": GRU, "lstm": partial(nn.LSTM, batch_first=True)}
+STEPS = {"gru": steps.GRU, "lstm": steps.LSTM}
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class RecurrentClassifier(StackedClassifier):
@@ -64,3 +69,7 @@ class RecurrentClassifier(StackedClassifier):
             return x, (hidden[0], memory[0])
         x, hidden = layer(x, before[0][None])
         return x, (hidden[0],)
+
+    def layer_step(self, layer: nn.Module) -> tuple[type[Step], dict[str, Any]]:
+        """The step of a layer, and its constants."""
+        return STEPS[self.cell], {name: array(getattr(layer, f"{name}_l0")) for name in WEIGHTS}

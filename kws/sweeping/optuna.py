@@ -21,9 +21,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from kws import files
-from kws.errors import KwsError
-from kws.sweeping.jobs import key_of
+from kws.runs.jobs import key_of
+from kws.support import files
+from kws.support.errors import KwsError
 
 STUDY = "kws"
 PRUNED = "pruned"

@@ -15,7 +15,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 
 class RayLauncher(Launcher):

@@ -10,9 +10,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from kws import files
-from kws.run_directory import COMPOSITION, ERROR, OVERRIDES, RESULTS
-from kws.summary import make_console, percent
+from kws.runs.names import COMPOSITION, ERROR, OVERRIDES, RESULTS
+from kws.runs.summary import make_console, percent
+from kws.support import files
 
 COLUMNS = ("job", "overrides", "test", "validation", "parameters", "seconds", "epochs", "error")
 

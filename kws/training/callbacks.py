@@ -7,8 +7,8 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from kws import pictures
-from kws.featurizer import INT16_SCALE
+from kws.runs import pictures
+from kws.spotter.featurizer import INT16_SCALE
 
 
 def tensorboard_writer(trainer: pl.Trainer):

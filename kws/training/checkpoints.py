@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from kws import files
+from kws.support import files
 
 
 class WholeCheckpoints(TorchCheckpointIO):

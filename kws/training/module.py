@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kws.data import Batch
-from kws.errors import KwsError
 from kws.evaluation.clips import ClipMeter
 from kws.spotter import Spotter
+from kws.support.errors import KwsError
 from kws.training.pauses import Pauses
 from kws.training.teachers import Teachers
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kws.featurizer import INT16_SCALE, Featurizer
+from kws.spotter.featurizer import INT16_SCALE, Featurizer
 
 LEVELS_DB = (-30.0, 10.0)
 """Gain of a piece of noise beside its recording."""

@@ -12,17 +12,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from kws import files, pictures, summary
-from kws.configuration import build
 from kws.corpus import write_lists
 from kws.data import SpeechDataModule
-from kws.environment import environment
-from kws.errors import KwsError
-from kws.evaluation.clips import ClipMeter, log_probabilities
-from kws.gallery import hparams
-from kws.run_directory import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
+from kws.evaluation.clips import ClipMeter
+from kws.runs import hparams, pictures, summary
+from kws.runs.configuration import build, stored
+from kws.runs.jobs import earlier_job, key_of, settings_of
+from kws.runs.names import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
 from kws.spotter import Spotter
-from kws.sweeping.jobs import earlier_job, key_of, settings_of
+from kws.spotter.runtime import log_probabilities
+from kws.support import files
+from kws.support.environment import environment
+from kws.support.errors import KwsError
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints, clear_remains
 from kws.training.module import SpotterModule
@@ -144,13 +145,13 @@ def quieten() -> None:
 def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
     """The stored configuration of the run to continue, with the command line's values on top, and its checkpoint."""
     directory = Path(config.resume)
-    stored = directory / COMPOSITION
-    if not stored.is_file():
+    composition = directory / COMPOSITION
+    if not composition.is_file():
         raise KwsError(f"resume={directory}: no run was started there ({COMPOSITION} is missing).")
     checkpoint = directory / LAST_CHECKPOINT
     if (directory / RESULTS).exists() and not checkpoint.exists():
         raise KwsError(f"resume={directory}: {LAST_CHECKPOINT} is missing, so there is nothing to continue from.")
-    combined = OmegaConf.load(stored)
+    combined = stored(composition)
     OmegaConf.set_struct(combined, True)
     given = list(HydraConfig.get().overrides.task)
     if (directory / OVERRIDES).is_file() and settings_of(given) == settings_of(OmegaConf.load(directory / OVERRIDES)):

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kws.errors import KwsError
+from kws.runs.stored import load_spotter
 from kws.spotter import Spotter
-from kws.stored import load_spotter
+from kws.support.errors import KwsError
 
 
 class Teachers:

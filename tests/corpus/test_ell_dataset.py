@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kws.corpus.ell_dataset import EllDataset, read_ell_dataset
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 
 @pytest.fixture

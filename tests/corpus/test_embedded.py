@@ -13,7 +13,7 @@ from kws.corpus.base import SPLITS, speaker_of, which_set
 from kws.corpus.coloured_noise import coloured_noise, hum
 from kws.corpus.embedded import WORDS, EmbeddedCorpus, check_words, choose_voices
 from kws.corpus.espeak import ACCENTS, Espeak, family, variants
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 
 SMALL = {"words": ["yes", "no", "hey you"], "speakers": 6, "takes": 2, "seed": 3}
 

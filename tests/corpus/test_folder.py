@@ -11,7 +11,7 @@ from kws.corpus import SPLITS, FolderCorpus, which_set
 from kws.corpus.base import Clip, Corpus, speaker_of
 from kws.corpus.folder import label_of
 from kws.corpus.lists import read_list, write_lists
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 from tests.recordings import REAL, make_corpus, odd_name, tone, write
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kws.audio import to_int16
 from kws.corpus import FolderCorpus
+from kws.corpus.audio import to_int16
 from kws.corpus.report import findings, print_report, write_report
 from kws.corpus.survey import measure, survey
 from tests.recordings import make_corpus, odd_name, tone, write

@@ -2,9 +2,9 @@
 
 from collections import Counter, defaultdict
 
-from kws.cache import waveforms
 from kws.corpus import SPLITS, FolderCorpus
 from kws.corpus.selection import STRETCHES
+from kws.data.cache import waveforms
 from tests.recordings import make_corpus, tone, write
 
 WORDS = ("yes", "no", "left", "right", "up")

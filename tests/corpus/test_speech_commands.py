@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from kws import download as downloading
 from kws.corpus.speech_commands import TEN_WORDS, VERSIONS, SpeechCommandsCorpus
-from kws.errors import KwsError
+from kws.support import download as downloading
+from kws.support.errors import KwsError
 from tests.recordings import make_corpus
 
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.01"

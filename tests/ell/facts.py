@@ -4,6 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from kws.networks.recurrent import STEPS, WEIGHTS
+from kws.program import Chain, Program, steps
+from kws.spotter.featurizer import Featurizer
+
 FEATURES, CLASSES = 7, 5
 LABELS = ("yes", "no, thanks", "über", "_unknown_", "50%")
 
@@ -58,19 +62,23 @@ class Network(nn.Module):
             x, _ = layer(x)
         return torch.softmax(self.linear(x), dim=-1)[0].numpy()
 
-    def facts(self) -> dict:
+    def program(self, normalized: bool = True) -> Program:
+        """What it computes, from the features on."""
+        chain = Chain("features")
+        if normalized:
+            chain.add(steps.Normalize, "normalization", mean=self.mean, deviation=self.deviation)
+        for i, layer in enumerate(self.layers, 1):
+            weights = {key: getattr(layer, f"{key}_l0").detach().numpy() for key in WEIGHTS}
+            chain.add(STEPS[self.cell], f"layer{i}", **weights)
+        weight, bias = self.linear.weight.detach().numpy(), self.linear.bias.detach().numpy()
+        chain.add(steps.Linear, "linear", weight=weight, bias=bias)
+        chain.add(steps.LogSoftmax, "log_probabilities")
+        return Program(chain.steps, FEATURES, "features")
+
+    def facts(self, normalized: bool = True) -> dict:
         """The arguments of `kws.ell.build.classifier`."""
-        keys = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        layers = [
-            {"cell": self.cell, **{key: getattr(layer, f"{key}_l0").detach().numpy() for key in keys}}
-            for layer in self.layers
-        ]
         return {
-            "layers": layers,
-            "output_weight": self.linear.weight.detach().numpy(),
-            "output_bias": self.linear.bias.detach().numpy(),
-            "mean": self.mean,
-            "deviation": self.deviation,
+            "program": self.program(normalized),
             "labels": LABELS,
             "metadata": {"run": 'outputs/"a b"', "decoder.threshold": 0.5, "note": "", "vad": None},
         }
@@ -81,3 +89,8 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     loud = np.repeat(random.random(count // 10 + 1) > 0.5, 10)[:count, None]
     return (np.abs(random.normal(size=(count, FEATURES))) * np.where(loud, 3, 0.01)).astype(np.float32)
+
+
+def featurizer_steps(**changes) -> list:
+    """The steps of `FEATURIZER` with some settings changed."""
+    return Featurizer(**FEATURIZER | changes).steps()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -6,11 +7,13 @@ import pytest
 from kws.ell import archive, build, metadata
 from kws.ell.interpreter import run
 from kws.ell.model import Model
-from kws.ell.nodes import VadNode
-from kws.errors import KwsError
-from kws.featurizer import Featurizer
-from tests.ell.facts import FEATURIZER, LABELS, VAD, Network, frames
-from tests.ell.vectors import CLASSIFIERS, GOLDEN
+from kws.ell.nodes import DCTNode, SliceNode, VadNode
+from kws.program import Program
+from kws.program.steps import ReLU
+from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
+from tests.ell.facts import FEATURIZER, LABELS, VAD, Network, featurizer_steps, frames
+from tests.ell.vectors import CEPSTRA, CLASSIFIERS, GOLDEN
 from tests.ell.vectors import VAD as VAD_FILE
 
 ALL_OPTIONS = {"hop_size": 128, "num_filters": 26, "pre_emphasis": True, "hamming": True, "power_spectrum": True}
@@ -65,7 +68,7 @@ def test_every_featurizer_of_ell_has_a_case():
 @pytest.mark.parametrize("name", CASES)
 def test_featurizer_is_the_model_that_ell_makes(name):
     ells = archive.read(GOLDEN / "featurizer" / f"{name}.ell")
-    assert bare(build.featurizer(FEATURIZER | CASES[name])) == bare(ells)
+    assert bare(build.featurizer(featurizer_steps(**CASES[name]))) == bare(ells)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,23 +81,30 @@ def test_featurizer_computes_what_pytorch_computes(name):
     samples = samples[: len(samples) // hop * hop]
     expected = Featurizer(**settings)(torch.from_numpy(samples)[None])[0].numpy()
     scale = 1 if settings["auto_scale"] else 32768  # without auto_scale the device hands over 16-bit values
-    found = run(build.featurizer(settings), samples.reshape(-1, hop) * np.float32(scale))
+    found = run(build.featurizer(featurizer_steps(**CASES[name])), samples.reshape(-1, hop) * np.float32(scale))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"fft_size": 300}, "fft_size=300"),
-        ({"window_size": 400, "fft_size": 256}, "fft_size=256"),
-        ({"hop_size": 300}, "hop_size=300"),
-        ({"filterbank": "bark"}, "bark"),
-        ({"dct": 41}, "numFilters is 41"),
-    ],
-)
-def test_featurizers_that_ell_cannot_be_are_refused(change, reason):
-    with pytest.raises(KwsError, match=reason):
-        build.featurizer(FEATURIZER | change)
+def test_a_transform_that_ell_has_not_is_refused():
+    with pytest.raises(KwsError, match="fft_size=300"):
+        build.featurizer(featurizer_steps(fft_size=300))
+
+
+def test_a_slice_of_cepstra_is_the_file_that_ell_was_seen_to_compute():
+    options = {"hop_size": 128, "hamming": True, "pre_emphasis": True, "power_spectrum": True, "auto_scale": True}
+    built = build.featurizer(featurizer_steps(**options, log_delta=1e-6, dct=13))
+    ells = archive.read(CEPSTRA)
+    ells.of_type(SliceNode)[0].layout.increment = [1]  # which that file leaves out
+    assert bare(built) == bare(ells)
+
+
+@pytest.mark.parametrize("dct", [1, 13, 39])
+def test_fewer_cepstra_are_a_slice_of_all(dct):
+    model = build.featurizer(featurizer_steps(dct=dct))
+    assert [node.num_filters for node in model.of_type(DCTNode)] == [40]  # all of them, as ELL wants it
+    model.check_computable()
+    hops = np.load(GOLDEN / "featurizer" / "audio_pm1.npy")[: 50 * 256].reshape(-1, 256)
+    np.testing.assert_array_equal(run(model, hops), run(build.featurizer(featurizer_steps(dct=40)), hops)[:, :dct])
 
 
 @pytest.mark.parametrize(("cell", "sizes"), NETWORKS)
@@ -159,21 +169,17 @@ def test_a_long_frame_duration_is_rounded_as_in_the_file():
 
 
 def broken(**changes):
-    facts = Network("gru", (6,)).facts()
-    layer = facts["layers"][0] | changes.pop("layer", {})
-    return facts | {"layers": [layer]} | changes
+    network = Network("gru", (6,))
+    for name in ("mean", "deviation"):
+        setattr(network, name, changes.pop(name, getattr(network, name)))
+    return network.facts() | changes
 
 
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        (broken(layer={"cell": "fastgrnn"}), "fastgrnn"),
-        (broken(layer={"bias_hh": np.zeros(17)}), r"bias_hh has the shape \(17,\)"),
-        (broken(layer={"weight_ih": np.zeros((17, 7))}), "weight_ih"),
-        (broken(layers=[]), "at least one"),
         (broken(labels=["a"]), "1 labels for 5 classes"),
-        (broken(deviation=np.zeros(7)), "above 0"),
-        (broken(mean=np.zeros(6), deviation=np.ones(6)), "7 values where 6"),
+        (broken(deviation=np.zeros(7, np.float32)), "above 0"),
         (broken(vad={"tau_up": 1.0}), "lack sample_rate"),
         (broken(vad=VAD | {"tau": 1.0}), "no setting tau"),
         (broken(vad=VAD | {"num_features": 40}), "40 features"),
@@ -183,3 +189,17 @@ def broken(**changes):
 def test_facts_that_do_not_fit_are_refused(facts, reason):
     with pytest.raises(KwsError, match=reason):
         build.classifier(**facts)
+
+
+def test_a_network_that_nothing_could_reset_is_refused():
+    last = Network("gru", (7,)).program().network[-2:]
+    linear = replace(last[0], source="features")
+    with pytest.raises(KwsError, match="at least one recurrent layer"):
+        build.classifier(Program((linear, last[1]), 7, "features"))
+
+
+def test_a_step_without_a_node_is_named():
+    program = Network("gru", (6,)).program()
+    added = (*program.network[:2], ReLU(name="rectified", source="layer1"), *program.network[2:])
+    with pytest.raises(build.NoNode, match=r"ELL has no node for a ReLU \(the step 'rectified'\)"):
+        build.classifier(Program(added, 7, "features"))

@@ -8,7 +8,7 @@ import pytest
 from kws.ell import archive, build
 from kws.ell.__main__ import main
 from kws.ell.interpreter import run
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 from tests.ell.facts import VAD, Network, frames
 from tests.ell.vectors import CLASSIFIERS, ROOT
 

@@ -4,8 +4,8 @@ import pytest
 from kws.ell import archive, build, edit
 from kws.ell.interpreter import run
 from kws.ell.nodes import IntegerConstantNode
-from kws.errors import KwsError
-from tests.ell.facts import FEATURIZER, VAD, Network, frames
+from kws.support.errors import KwsError
+from tests.ell.facts import VAD, Network, featurizer_steps, frames
 from tests.ell.vectors import CLASSIFIERS, GOLDEN, VAD_CLASSIFIERS, names
 
 FEATURES = np.load(GOLDEN / "vad" / "vadseq.features.npy")
@@ -59,7 +59,7 @@ def test_adding_twice_adds_one():
     assert archive.text(edit.add_vad(once, VAD)) == archive.text(once)
 
 
-@pytest.mark.parametrize("model", [build.featurizer(FEATURIZER), build.vad(VAD, 40)], ids=["featurizer", "vad"])
+@pytest.mark.parametrize("model", [build.featurizer(featurizer_steps()), build.vad(VAD, 40)], ids=["featurizer", "vad"])
 def test_what_is_not_recurrent_is_refused(model):
     with pytest.raises(KwsError, match="no recurrent layer"):
         edit.add_vad(model, VAD)

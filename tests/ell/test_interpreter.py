@@ -5,7 +5,7 @@ import pytest
 
 from kws.ell import archive
 from kws.ell.interpreter import Interpreter, run, vad_weights
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 from tests.ell.vectors import CLASSIFIERS, FEATURIZERS, GOLDEN, VAD, VAD_CLASSIFIERS, beside, names
 
 AUDIO = np.load(GOLDEN / "featurizer" / "audio_pm1.npy")

@@ -11,8 +11,10 @@ SHARED = ROOT.parent / "shared" / "ell" / "vectors"
 FEATURIZERS = sorted((GOLDEN / "featurizer").glob("*.ell"))
 CLASSIFIERS = sorted((GOLDEN / "classifier").glob("*.ell"))
 VAD_CLASSIFIERS = sorted((GOLDEN / "vad").glob("*_vad.ell"))
+FASTGRNNS = sorted((GOLDEN / "fastgrnn").glob("*/model.ell"))
+CEPSTRA = GOLDEN / "dct" / "f8k_dct13_slice.ell"
 VAD = GOLDEN / "vad" / "vad.ell"
-ALL = [*FEATURIZERS, *CLASSIFIERS, *VAD_CLASSIFIERS, VAD]
+ALL = [*FEATURIZERS, *CLASSIFIERS, *VAD_CLASSIFIERS, *FASTGRNNS, VAD]
 
 
 def beside(path: Path, suffix: str) -> np.ndarray:
@@ -22,4 +24,4 @@ def beside(path: Path, suffix: str) -> np.ndarray:
 
 def names(path: Path) -> str:
     """How pytest calls a file."""
-    return path.stem
+    return path.parent.name if path.stem == "model" else path.stem

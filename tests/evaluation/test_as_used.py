@@ -9,18 +9,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from kws import files
 from kws.ell import archive
-from kws.errors import KwsError
 from kws.evaluation import as_used, console
 from kws.evaluation.agreement import compare_runtimes, find_runtime
 from kws.evaluation.clips import ClipMeter
 from kws.evaluation.report import write_report
-from kws.evaluation.timeline import timeline, vad_track
+from kws.evaluation.stream.timeline import timeline, vad_track
 from kws.export.ell import models
 from kws.export.onnx_stream import stream_model
 from kws.spotter import Spotter
-from tests.test_streaming import audio, make_spotter
+from kws.support import files
+from kws.support.errors import KwsError
+from tests.spotter.test_streaming import audio, make_spotter
 
 DETECTION = {"hours": 0.03, "snr": [None, 10.0], "gap": [0.5, 1.0], "lanes": 2, "section": 5.0}
 

@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from kws.decoder import Decoder
-from kws.errors import BrokenRecording, KwsError
-from kws.evaluation import recordings
-from kws.evaluation.detection import Detection, DetectionSettings
-from kws.evaluation.long_stream import OTHER_WORDS, REVERSED_WORDS, LongStream, Piece, Truth
-from kws.evaluation.matching import Report, match, score
-from kws.evaluation.runtimes import Outputs
-from kws.evaluation.thresholds import (
+from kws.evaluation.detection import recordings
+from kws.evaluation.detection.detection import Detection, DetectionSettings
+from kws.evaluation.detection.matching import Report, match, score
+from kws.evaluation.detection.thresholds import (
     Trace,
     choose,
     choose_per_word,
@@ -23,7 +19,11 @@ from kws.evaluation.thresholds import (
     operating_point,
     reports,
 )
-from kws.evaluation.word_ends import word_span
+from kws.evaluation.stream.long_stream import OTHER_WORDS, REVERSED_WORDS, LongStream, Piece, Truth
+from kws.evaluation.stream.word_ends import word_span
+from kws.spotter.decoder import Decoder
+from kws.spotter.runtime import Outputs
+from kws.support.errors import BrokenRecording, KwsError
 
 RATE, HOP = 100, 10
 LABELS = ("_silence_", "yes", "no")

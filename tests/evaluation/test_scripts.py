@@ -7,10 +7,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from kws.featurizer import Featurizer
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
-from kws.vad import VoiceActivityDetector
+from kws.spotter.featurizer import Featurizer
+from kws.spotter.vad import VoiceActivityDetector
 from tests.scripts import TONES, call, tone_corpus
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from kws.evaluation.runtimes import Outputs, TorchRuntime
-from kws.evaluation.streams import MODES, hear_clips, judge, share, stream_accuracy, stream_order
-from tests.test_streaming import audio, make_spotter
+from kws.evaluation.stream.modes import MODES, hear_clips, judge, share, stream_accuracy, stream_order
+from kws.spotter.runtime import Outputs, TorchRuntime
+from tests.spotter.test_streaming import audio, make_spotter
 
 
 class Echo:

@@ -5,12 +5,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from kws import tune_vad
-from kws.errors import KwsError
-from kws.evaluation.runtimes import TorchRuntime
-from kws.evaluation.streams import hear_clips, stream_order
-from kws.evaluation.vad_references import REFERENCES, GivenSignal, reference_signal
-from kws.evaluation.vad_search import (
+from kws.evaluation.stream.modes import hear_clips, stream_order
+from kws.evaluation.vad import tune as tune_vad
+from kws.evaluation.vad.references import REFERENCES, GivenSignal, reference_signal
+from kws.evaluation.vad.search import (
     ELL,
     SPACE,
     TUTORIAL,
@@ -21,8 +19,10 @@ from kws.evaluation.vad_search import (
     search,
     search_stream,
 )
-from kws.vad import VoiceActivityDetector
-from tests.test_streaming import make_spotter
+from kws.spotter.runtime import TorchRuntime
+from kws.spotter.vad import VoiceActivityDetector
+from kws.support.errors import KwsError
+from tests.spotter.test_streaming import make_spotter
 
 
 def words(count=12, rate=1000):
@@ -99,7 +99,7 @@ def test_search(spotter, stream):
 def test_the_written_config_makes_the_detector(tmp_path):
     tune_vad.write_config(tmp_path / "tuned.yaml", TUTORIAL, {"accuracy": 0.5, "timing": 0.1}, "outputs/x")
     config = OmegaConf.to_container(OmegaConf.load(tmp_path / "tuned.yaml"))
-    assert config.pop("_target_") == "kws.vad.VoiceActivityDetector"
+    assert config.pop("_target_") == "kws.spotter.vad.VoiceActivityDetector"
     assert config.pop("_partial_") is True
     assert VoiceActivityDetector(6, 0.04, **config).settings.items() >= TUTORIAL.items()
 
@@ -127,7 +127,7 @@ def test_other_rates_are_refused():
 
 def test_real_words_are_heard(real_recordings):
     pytest.importorskip("webrtcvad")
-    from kws import audio
+    from kws.corpus import audio
 
     path = sorted((real_recordings / "seven").iterdir())[3]
     waveform, rate = audio.read(path)

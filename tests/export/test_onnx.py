@@ -7,13 +7,13 @@ import onnx
 import pytest
 import torch
 
-from kws.evaluation.clips import log_probabilities
 from kws.export.base import Probe
 from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_model
 from kws.export.parity import ParityError, compare
-from kws.featurizer import Featurizer
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.spotter.runtime import log_probabilities
 
 
 def make(cell="gru", layers=2, readout="last"):

@@ -1,21 +1,25 @@
 """FastGRNN and CRNN as ONNX: PyTorch's numbers in all three files, whatever the form, and any clips and frames."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 
-from kws.errors import KwsError
+from kws.ell.build import NoNode
 from kws.export.base import Probe
-from kws.export.ell import NO_CRNN, EllExport, models
+from kws.export.ell import EllExport, models
 from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_model
 from kws.export.onnx_stream import OnnxStreamExport, StreamModel
 from kws.export.parity import ParityError, allowed, compare
-from kws.featurizer import Featurizer
 from kws.networks import CRNNClassifier, FastGRNNClassifier
+from kws.program import Step
 from kws.spotter import Spotter
-from kws.vad import VoiceActivityDetector
+from kws.spotter.featurizer import Featurizer
+from kws.spotter.vad import VoiceActivityDetector
+from kws.support.errors import KwsError
 
 FORMS = [
     {"num_layers": 1},
@@ -48,8 +52,9 @@ def make(seed=1, network=FastGRNNClassifier, **form):
 def test_ell_cannot_hold_a_crnn(tmp_path, capsys):
     spotter, probe = make(network=CRNNClassifier)
     assert EllExport().write(spotter, probe, tmp_path) == []
-    assert capsys.readouterr().out == NO_CRNN + "\n"
-    with pytest.raises(KwsError, match="ELL has no node for a CRNNClassifier"):
+    assert capsys.readouterr().out.startswith("No Ell files: ELL has no node for a Convolution (the step 'conv1.0');")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NoNode, match="ELL has no node for a Convolution"):
         models(spotter)
 
 
@@ -89,13 +94,16 @@ def test_same_weights_same_bytes():
     assert first == second
 
 
-def test_a_network_without_onnx_form_is_named():
+def test_a_step_without_onnx_form_is_named(monkeypatch):
+    class Unheard(Step):
+        pass
+
     spotter, _ = make()
-    classifier = torch.nn.Identity()
-    classifier.readout_name, classifier.state_sizes, classifier.settings = "last", [], {}
-    spotter.classifier = classifier
+    steps = [*spotter.classifier.steps("normalization")[:-2], Unheard(name="unheard", source="layer2")]
+    steps += [replace(spotter.classifier.steps("")[-2], source="unheard"), *spotter.classifier.steps("")[-1:]]
+    monkeypatch.setattr(type(spotter.classifier), "steps", lambda self, source: steps)
     for build in (clip_model, step_model):
-        with pytest.raises(KwsError, match="no ONNX form of the network Identity"):
+        with pytest.raises(KwsError, match="no ONNX form of the step Unheard"):
             build(spotter)
 
 

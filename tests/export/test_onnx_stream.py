@@ -15,12 +15,12 @@ import torch
 from kws.export.base import Probe
 from kws.export.onnx_stream import OnnxStreamExport, StreamModel, compare_streams, dft_matrices, stream_model
 from kws.export.parity import ParityError
-from kws.featurizer import Featurizer
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
-from kws.streaming import StreamingSpotter, clean
-from kws.vad import VoiceActivityDetector
-from tests.test_streaming import audio
+from kws.spotter.featurizer import Featurizer
+from kws.spotter.streaming import StreamingSpotter, clean
+from kws.spotter.vad import VoiceActivityDetector
+from tests.spotter.test_streaming import audio
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "listen_onnx.py"
 
@@ -98,7 +98,8 @@ def test_bad_samples_do_what_they_do_in_pytorch(tmp_path):
 def test_the_matrices_are_the_transform(size):
     featurizer = Featurizer(sample_rate=16000, window_size=size, hop_size=size, hamming=True)
     waveform = np.random.default_rng(0).normal(size=(50, size)).astype(np.float32)
-    cosine, sine = dft_matrices(featurizer)
+    steps = {step.name: step for step in featurizer.steps()}
+    cosine, sine = dft_matrices(steps["window"], steps["spectrum"])
     magnitude = np.hypot(waveform @ cosine, waveform @ sine)
     expected = np.abs(np.fft.rfft(waveform.astype(np.float64) * featurizer.window.double().numpy(), axis=1))
     assert (np.abs(magnitude - expected) / expected.max(1, keepdims=True)).max() < 1e-6

@@ -11,14 +11,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from kws.errors import KwsError
 from kws.export.onnx import step_model
-from kws.featurizer import Featurizer
-from kws.gallery import cost, table
+from kws.gallery import table
 from kws.gallery.__main__ import main as gallery
-from kws.gallery.runs import find_runs
+from kws.gallery.find import find_runs
 from kws.networks import RecurrentClassifier
+from kws.program import Program
+from kws.runs import cost
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 
 CONFIG = "seed: {seed}\ndirectory: {directory}\nmodel:\n  hidden_size: {size}\nmodule:\n  seed: ${{seed}}\n"
 
@@ -177,15 +179,17 @@ def test_no_run_is_said_in_a_sentence(tmp_path):
 def test_multiply_adds_are_the_weights_of_every_frame(cell):
     own = spotter(6, cell=cell)
     weights = sum(p.numel() for p in own.classifier.parameters() if p.dim() == 2)
-    assert cost.network_multiply_adds(own, 10) == 10 * weights
+    program = own.program()
+    assert program.multiply_adds(program.network) == weights
     filters = int((own.featurizer.filters != 0).sum())
-    assert cost.featurizer_multiply_adds(own.featurizer) == 256 * 8 + 2 * 129 + filters
-    per_frame = weights + cost.featurizer_multiply_adds(own.featurizer)
-    assert cost.multiply_adds_per_second(own) == pytest.approx(per_frame * 8000 / 256)
+    assert program.multiply_adds(program.front) == 256 * 8 + 2 * 129 + filters
+    assert cost.multiply_adds_per_second(own) == pytest.approx(program.multiply_adds() * 8000 / 256)
 
 
 def test_every_stage_of_a_featurizer_is_counted():
     plain = {"window_size": 256, "hop_size": 128, "num_filters": 40}
-    full = Featurizer(8000, **plain, hamming=True, pre_emphasis=True, dct=13)
-    more = cost.featurizer_multiply_adds(full) - cost.featurizer_multiply_adds(Featurizer(8000, **plain))
-    assert more == 256 + 128 + 40 * 13
+    full, less = (
+        Program(Featurizer(8000, **plain, **more).steps(), 128).multiply_adds()
+        for more in ({"hamming": True, "pre_emphasis": True, "dct": 13}, {})
+    )
+    assert full - less == 256 + 128 + 40 * 13

@@ -7,16 +7,16 @@ import onnx
 import pytest
 import torch
 
-from kws.errors import KwsError
 from kws.export.base import Probe
 from kws.export.ell import EllExport
 from kws.export.onnx import OnnxExport, run_clips
 from kws.export.onnx_stream import OnnxStreamExport
-from kws.featurizer import Featurizer
-from kws.gallery.cost import network_multiply_adds
 from kws.networks import BCResNet
 from kws.networks.bcresnet import SubSpectralNorm
+from kws.runs.cost import clip_multiply_adds
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 from kws.training.module import SpotterModule
 from tests.scripts import call, tone_corpus
 
@@ -106,7 +106,7 @@ def test_exports(tmp_path, capsys):
 
 
 def test_convolutions_are_counted():
-    counted = network_multiply_adds(trained_spotter(), 31)
+    counted = clip_multiply_adds(trained_spotter().classifier, 31, 40)
     network = BCResNet(40, 3)
     by_hand = 0
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kws.errors import KwsError
 from kws.networks import CRNNClassifier
 from kws.networks.crnn import folded
+from kws.support.errors import KwsError
 
 
 def make(**more):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from kws.errors import KwsError
-from kws.featurizer import Featurizer
 from kws.networks import FastGRNNClassifier
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 
 FORMS = [
     {},

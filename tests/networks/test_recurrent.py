@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kws.errors import KwsError
 from kws.networks import Normalization, RecurrentClassifier
+from kws.support.errors import KwsError
 
 
 def sigmoid(x):

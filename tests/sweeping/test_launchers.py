@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kws.configuration import CONFIGS
+from kws.runs.configuration import CONFIGS
 from tests.scripts import ROOT
 
 SCRIPT = """

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from kws.errors import KwsError
+from kws.support.errors import KwsError
 from kws.sweeping.optuna import distribution, open_study
 from tests.scripts import call, tone_corpus
 

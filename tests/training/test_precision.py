@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from kws import environment
-from kws.environment import fast_precision
-from kws.featurizer import Featurizer
 from kws.networks import CRNNClassifier, FastGRNNClassifier, RecurrentClassifier
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.support import environment
+from kws.support.environment import fast_precision
 from kws.training.module import SpotterModule
 
 

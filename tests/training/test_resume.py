@@ -9,8 +9,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from kws import files
 from kws.spotter import Spotter
+from kws.support import files
 from kws.training.module import SpotterModule
 from tests.scripts import call, tone_corpus
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from kws.data import Batch
-from kws.errors import KwsError
-from kws.featurizer import Featurizer
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 from kws.training.module import SpotterModule
 from kws.training.pauses import Pauses
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from kws.data import Batch
-from kws.errors import KwsError
-from kws.featurizer import Featurizer
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 from kws.training.module import Mixed, SpotterModule
 from kws.training.teachers import Teachers
 from tests.scripts import call, tone_corpus

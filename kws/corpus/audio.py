@@ -1,0 +1,217 @@
+"""One recording: read it, resample it, bring it to a length.
+
+Waveforms are float32, mono, in [-1, 1], shape (S,). Whatever is wrong with a file is a `BrokenRecording` that
+names it and says why; nothing here returns half a recording.
+"""
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from kws.support.errors import BrokenRecording
+
+EXTENSIONS = (".wav", ".flac", ".ogg")
+RATES = (1_000, 768_000)  # Hz; outside lie headers that were never a recording of speech
+MAX_CHANNELS = 8
+MAX_SECONDS = 600.0
+MAX_PEAK = 16.0  # 24 dB over full scale; float files beyond it hold integers that nobody divided
+BLOCK = 1 << 18  # frames decoded at a time, so that a header which lies about its length costs nothing
+UNKNOWN_FRAMES = 1 << 62  # libsndfile's count for a FLAC stream whose header leaves the length open
+STREAMED_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)  # WAV written to a pipe: length not known
+
+
+def read(
+    path: str | os.PathLike,
+    start: float | None = None,
+    duration: float | None = None,
+    max_seconds: float = MAX_SECONDS,
+) -> tuple[np.ndarray, int]:
+    """Read a recording, or `duration` seconds of it from second `start` on; channels are averaged.
+
+    Returns the waveform, float32 (S,), and its rate in Hz. WAV, FLAC and OGG in every sample format of libsndfile;
+    the content decides, not the name.
+
+    Raises BrokenRecording: no regular file, empty, of no known format, truncated, no samples, NaN or infinite
+    samples, a peak over `MAX_PEAK`, a rate outside `RATES`, more than `MAX_CHANNELS` channels, or more than
+    `max_seconds` to decode (checked against the header first).
+    """
+    with _opened(path) as file:
+        return _decode(path, file, start, duration, max_seconds)
+
+
+def length(path: str | os.PathLike) -> float:
+    """Seconds that a recording's header promises. Raises BrokenRecording as `read` does, short of decoding."""
+    with _opened(path) as file:
+        if not 0 < file.frames < UNKNOWN_FRAMES:
+            raise BrokenRecording(path, "its header does not say how long it is")
+        return file.frames / file.samplerate
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
+    """The open file, of a usable rate and number of channels; whatever libsndfile raises becomes BrokenRecording."""
+    _check_file(path)
+    try:
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else os.fspath(path)) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise BrokenRecording(
+                    path, f"a sample rate of {file.samplerate} Hz; {RATES[0]} to {RATES[1]} Hz can be used"
+                )
+            if not 1 <= file.channels <= MAX_CHANNELS:
+                raise BrokenRecording(path, f"{file.channels} channels; at most {MAX_CHANNELS} can be used")
+            yield file
+    except BrokenRecording:
+        raise
+    except soundfile.LibsndfileError as error:
+        raise BrokenRecording(path, f"not readable as audio ({error.error_string.strip(' .')})") from error
+    except (RuntimeError, ValueError, TypeError, OSError, MemoryError) as error:
+        raise BrokenRecording(path, f"not readable as audio ({error})") from error
+
+
+def _decode(path, file, start, duration, max_seconds) -> tuple[np.ndarray, int]:
+    rate, channels = file.samplerate, file.channels
+    known = file.frames < UNKNOWN_FRAMES
+    first = round((start or 0.0) * rate)
+    wanted = file.frames - first if duration is None else round(duration * rate)
+    limit = round(max_seconds * rate)
+    if known and first + (wanted if duration is not None else 0) > file.frames:
+        raise BrokenRecording(path, f"ends at {file.frames / rate:.2f} s, before the piece that was asked for")
+    if wanted > limit and (known or duration is not None):
+        raise BrokenRecording(path, f"{wanted / rate:.0f} s long; at most {max_seconds:g} s can be used")
+    if first:
+        file.seek(first)
+    blocks, count = [], 0
+    while count < min(wanted, limit + 1):
+        block = file.read(min(BLOCK, wanted - count), dtype="float32", always_2d=True)  # (frames, channels)
+        if not len(block):
+            break
+        blocks.append(block[:, 0] if channels == 1 else block.mean(axis=1))
+        count += len(block)
+    if count > limit:
+        raise BrokenRecording(path, f"longer than {max_seconds:g} s")
+    if count == 0:
+        raise BrokenRecording(path, "holds no samples")
+    if known and count < wanted:
+        raise BrokenRecording(path, f"truncated: {count} of {wanted} samples could be decoded")
+    waveform = np.ascontiguousarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+    peak = max(float(waveform.max()), -float(waveform.min()))  # NaN anywhere makes both of them NaN
+    if not np.isfinite(peak):
+        raise BrokenRecording(path, "holds NaN or infinite samples")
+    if peak > MAX_PEAK:
+        raise BrokenRecording(path, f"samples up to {peak:.3g} in a float file; full scale is 1")
+    return waveform, rate
+
+
+def _check_file(path: str | os.PathLike) -> None:
+    """Refuse what must not be handed to libsndfile: a pipe would block for ever, a cut WAV would pass as whole."""
+    try:
+        # Not blocking: a pipe that appears in place of the file between the two calls is still only looked at.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:
+        raise BrokenRecording(path, "its name holds a zero byte") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BrokenRecording(path, "a symbolic link that leads back to itself") from error
+        if error.errno == errno.ENOENT:
+            reason = "a symbolic link to nothing" if Path(path).is_symlink() else "does not exist"
+            raise BrokenRecording(path, reason) from error
+        if os.name != "posix" and Path(path).is_dir():
+            raise BrokenRecording(path, "a folder, not a recording") from error
+        raise BrokenRecording(path, f"cannot be opened ({error.strerror})") from error
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise BrokenRecording(path, "a folder, not a recording")
+        if not stat.S_ISREG(status.st_mode):
+            raise BrokenRecording(path, "not a regular file")
+        if status.st_size == 0:
+            raise BrokenRecording(path, "an empty file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            missing = _missing_wav_bytes(file, status.st_size)
+    except OSError as error:
+        raise BrokenRecording(path, f"cannot be read ({error.strerror})") from error
+    finally:
+        os.close(handle)
+    if missing:
+        raise BrokenRecording(path, f"truncated: {missing} bytes fewer than its header says")
+
+
+def _missing_wav_bytes(file, size: int) -> int:
+    """Bytes that a RIFF/WAVE file's data chunk should have and has not.
+
+    libsndfile reads such a file as a shorter one without a word. Files of other kinds, files without a data
+    chunk and files whose writer did not know the length count as whole here.
+    """
+    head = file.read(12)
+    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return 0
+    position = 12
+    for _ in range(256):  # real files have a handful of chunks
+        file.seek(position)
+        head = file.read(8)
+        if len(head) < 8:
+            return 0
+        name, length = struct.unpack("<4sI", head)
+        position += 8
+        if name == b"data":
+            return 0 if length in STREAMED_SIZES else max(0, position + length - size)
+        position += length + length % 2
+    return 0
+
+
+def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Resample (S,) float32 from one rate to another in Hz; gives round(S · to_rate / from_rate) samples.
+
+    soxr's HQ recipe: linear phase, 20 bit, more than the 16 bit that the cache keeps.
+    """
+    if from_rate == to_rate:
+        return waveform
+    if len(waveform) == 0:
+        return np.zeros(0, np.float32)
+    return soxr.resample(waveform, from_rate, to_rate, quality="HQ")
+
+
+def fit(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """Bring (S,) to (samples,): a short one gets zeros at its end, a long one is cropped around the speech.
+
+    The speech is taken to be where the energy is: of all stretches of `samples` samples, those within 1 % of the
+    highest energy, and of these the middle one. Taking the middle puts a word shorter than the stretch at its
+    centre rather than at whichever end the noise happens to favour.
+    """
+    if len(waveform) == samples:
+        return waveform
+    if len(waveform) < samples:
+        return np.pad(waveform, (0, samples - len(waveform)))
+    first = loudest_stretch(waveform, samples)
+    return waveform[first : first + samples]
+
+
+def loudest_stretch(waveform: np.ndarray, samples: int) -> int:
+    """Where the stretch of `samples` samples begins that `fit` would keep of (S,), S >= samples."""
+    centred = waveform.astype(np.float64) - waveform.mean(dtype=np.float64)  # an offset is not speech
+    total = np.concatenate([[0.0], np.cumsum(np.square(centred, out=centred))])
+    energy = total[samples:] - total[:-samples]  # (S - samples + 1,)
+    best = int(energy.argmax())
+    below = np.flatnonzero(energy < 0.99 * energy[best])
+    after = int(np.searchsorted(below, best))
+    left = int(below[after - 1]) + 1 if after > 0 else 0
+    right = int(below[after]) - 1 if after < len(below) else len(energy) - 1
+    return (left + right) // 2
+
+
+def to_int16(waveform: np.ndarray) -> np.ndarray:
+    """Float samples in [-1, 1] to int16, rounded; what lies outside is clipped. 16-bit files come back exactly."""
+    return np.clip(np.rint(waveform * np.float32(32768.0)), -32768, 32767).astype(np.int16)
+
+
+def to_float32(samples: np.ndarray) -> np.ndarray:
+    """int16 samples to float32 in [-1, 1)."""
+    return samples.astype(np.float32) * np.float32(1.0 / 32768.0)

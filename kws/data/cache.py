@@ -1,0 +1,356 @@
+"""Waveforms of a corpus as memory-mapped arrays: decoded and resampled once, there whole or not at all.
+
+A cache is a folder, `waveforms-<corpus>-<rate>-<key>`: `training.npy`, `validation.npy`, `testing.npy` (N, S) int16,
+`noise.npy` (all background recordings end to end) and `waveforms.json`. Its key covers the content of every recording,
+the choice of clips, the rate and the length. So a changed clip or setting leads to another folder, an equal corpus
+elsewhere leads to this one, and a folder that is there is right. It is made under a temporary name and renamed.
+Deleting any of it is safe; it is made again.
+"""
+
+import errno
+import hashlib
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from kws.corpus import audio
+from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, digest
+from kws.support.content import digests, identity
+from kws.support.errors import BrokenRecording, KwsError
+from kws.support.files import atomic_folder
+from kws.support.locking import lock
+from kws.support.progress import available_cores, bar
+
+VERSION = "1"  # of what is in the folder; raise it when the same clips would give other arrays
+PREFIX = "waveforms-"
+CHUNK = 32  # clips a thread decodes at a time
+MAX_NOISE_SECONDS = 3600.0
+DAY = 86_400.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WaveformSplit:
+    """The clips of one split, row by row; clips that could not be read have no row."""
+
+    samples: np.ndarray  # (N, S) int16, memory-mapped
+    labels: np.ndarray  # (N,) int64, class index
+    paths: list[str]
+    speakers: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """A corpus at one rate and length."""
+
+    splits: dict[str, WaveformSplit]  # training, validation, testing
+    noise: list[np.ndarray]  # each (S,) int16, memory-mapped: what training may hear of each recording
+    refused: tuple[Refusal, ...]  # recordings that could not be used
+    key: str
+    sample_rate: int
+    labels: tuple[str, ...]
+    folder: Path
+
+
+def waveforms(
+    corpus: Corpus,
+    sample_rate: int,
+    seconds: float = 1.0,
+    directory: str | os.PathLike = "cache",
+    workers: int | None = None,
+    max_broken_share: float = 0.01,
+    progress: bool = True,
+) -> Waveforms:
+    """The waveforms of `corpus` at `sample_rate`, each brought to `seconds`, from the cache or made now.
+
+    Clips are decoded and resampled by `workers` threads (None: one per core available): libsndfile and soxr work
+    without Python's lock, and threads need no second copy of the result. Shorter clips get zeros at the end, longer
+    ones are cropped around the speech (`kws.corpus.audio.fit`).
+
+    Raises KwsError when more than `max_broken_share` of the clips cannot be read, when a split is left without
+    clips, when the disk is full or the directory cannot be written, and when a recording changes meanwhile.
+    """
+    samples = round(sample_rate * seconds)
+    if sample_rate < audio.RATES[0] or samples < 1:
+        raise KwsError(f"sample_rate={sample_rate} and seconds={seconds} give no waveform; use 8000 or 16000, and 1.0")
+    workers = workers or available_cores()
+    directory = Path(directory)
+    with _readable_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with bar("checking recordings", len(corpus.clips) + len(corpus.noise), progress) as advance:
+            paths = [*(clip.path for clip in corpus.clips), *corpus.noise]
+            index = directory / f"digests-{_short(str(corpus.root.resolve()))}.json"
+            content = digests(paths, index, workers, advance)
+        key = _key(corpus, sample_rate, samples, content)
+        folder = directory / f"{PREFIX}{_slug(corpus.name)}-{sample_rate}-{key[:20]}"
+        found = _load(folder, corpus.root, key)
+        if found is None:
+            with lock(
+                directory / ".lock", lambda: log.warning("waiting: %s is in use by another run", directory)
+            ) as held:
+                found = _load(folder, corpus.root, key)  # made by another process while this one waited
+                if found is None:
+                    _clean(directory, held)
+                    if folder.is_dir():
+                        _remove(folder)
+                    _build(folder, corpus, key, sample_rate, samples, workers, progress)
+                    found = _load(folder, corpus.root, key)
+        if found is None:
+            raise KwsError(f"{folder}: the cache just written cannot be read back; check the disk, or use another one")
+    _check_share(corpus, found, max_broken_share)
+    return found
+
+
+def _key(corpus: Corpus, sample_rate: int, samples: int, content: dict[Path, str]) -> str:
+    settings = (VERSION, str(sample_rate), str(samples), soxr.__version__, soundfile.__libsndfile_version__)
+    rows = [settings, (corpus.fingerprint(),)]
+    rows += [(content[path],) for path in (*(clip.path for clip in corpus.clips), *corpus.noise)]
+    return digest(rows)
+
+
+# ---- making it
+
+
+def _build(
+    folder: Path, corpus: Corpus, key: str, sample_rate: int, samples: int, workers: int, progress: bool
+) -> None:
+    needed = 2 * samples * len(corpus.clips)
+    if needed > (free := shutil.disk_usage(folder.parent).free):
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
+    before = {path: identity(path) for path in {clip.path for clip in corpus.clips} | set(corpus.noise)}
+    classes = {label: index for index, label in enumerate(corpus.labels)}
+    refused: list[Refusal] = []
+    table: dict = {"key": key, "sample_rate": sample_rate, "samples": samples, "labels": corpus.labels, "splits": {}}
+    with atomic_folder(folder) as temporary, ThreadPoolExecutor(workers) as pool:
+        total = len(corpus.clips) + len(corpus.noise)
+        with bar("decoding recordings", total, progress) as advance:
+            for split in SPLITS:
+                clips, good = corpus.split(split), []
+                with ArrayFile(temporary / f"{split}.npy", (samples,)) as file:
+                    for chunk, results in _ordered(pool, workers, clips, sample_rate, samples):
+                        for clip, result in zip(chunk, results, strict=True):
+                            if isinstance(result, Refusal):
+                                refused.append(result)
+                            else:
+                                file.append(result[None])
+                                good.append(clip)
+                        advance(len(chunk))
+                table["splits"][split] = {
+                    "labels": [classes[clip.label] for clip in good],
+                    "paths": [corpus.relative(clip.path) for clip in good],
+                    "speakers": [clip.speaker for clip in good],
+                }
+            table["noise"] = []
+            with ArrayFile(temporary / "noise.npy", ()) as file:
+                for path in corpus.noise:
+                    try:
+                        recording = audio.to_int16(_noise(path, sample_rate, corpus.noise_share))
+                        file.append(recording)
+                        table["noise"].append(len(recording))
+                    except BrokenRecording as error:
+                        refused.append(Refusal(error.path, error.reason))
+                    advance(1)
+        table["refused"] = [[refusal.path, refusal.reason] for refusal in refused]
+        for path, status in before.items():
+            if identity(path) != status:
+                raise KwsError(f"{str(path)!r}: changed while the corpus was being read; run again when it is at rest")
+        with (temporary / "waveforms.json").open("w", encoding="ascii") as file:
+            json.dump(table, file)  # ASCII: paths may hold bytes that are no text
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _ordered(
+    pool: ThreadPoolExecutor, workers: int, clips: tuple[Clip, ...], sample_rate: int, samples: int
+) -> Iterator[tuple[tuple[Clip, ...], list[np.ndarray | Refusal]]]:
+    """Decode in parallel and hand back in order, a few chunks ahead, so that memory stays small."""
+    pending: deque = deque()
+    try:
+        for first in range(0, len(clips), CHUNK):
+            chunk = clips[first : first + CHUNK]
+            pending.append((chunk, pool.submit(_decode, chunk, sample_rate, samples)))
+            if len(pending) > 4 * workers:
+                chunk, future = pending.popleft()
+                yield chunk, future.result()
+        while pending:
+            chunk, future = pending.popleft()
+            yield chunk, future.result()
+    finally:  # an error or Ctrl-C: do not decode the rest first
+        for _, future in pending:
+            future.cancel()
+
+
+def _decode(chunk: Iterable[Clip], sample_rate: int, samples: int) -> list[np.ndarray | Refusal]:
+    results: list[np.ndarray | Refusal] = []
+    for clip in chunk:
+        try:
+            waveform, rate = audio.read(clip.path, clip.start, clip.duration)
+            results.append(audio.to_int16(audio.fit(audio.resample(waveform, rate, sample_rate), samples)))
+        except BrokenRecording as error:
+            results.append(Refusal(error.path, error.reason))
+    return results
+
+
+def _noise(path: Path, sample_rate: int, share: float) -> np.ndarray:
+    waveform, rate = audio.read(path, max_seconds=MAX_NOISE_SECONDS)
+    return audio.resample(waveform[: round(share * len(waveform))], rate, sample_rate)
+
+
+class ArrayFile:
+    """An int16 `.npy` file that grows along its first dimension; `row` is the shape of what follows it.
+
+    Written with ordinary writes rather than through a map: on a full disk a write fails, a map kills the process.
+    """
+
+    def __init__(self, path: Path, row: tuple[int, ...]):
+        self.path, self.row, self.count = path, row, 0
+        self.file = path.open("wb")
+        self._write_header()
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows, (n, *row) int16."""
+        self.file.write(np.ascontiguousarray(rows, dtype="<i2").data)
+        self.count += len(rows)
+
+    def _write_header(self) -> None:
+        # NumPy pads its headers so that the first dimension can grow in place.
+        header = {"descr": "<i2", "fortran_order": False, "shape": (self.count, *self.row)}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def __enter__(self) -> "ArrayFile":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            if kind is None:
+                start = self.file.tell() - 2 * self.count * int(np.prod(self.row, dtype=np.int64))
+                self.file.seek(0)
+                self._write_header()
+                assert self.file.tell() == start, "the header has grown over the data"
+                self.file.flush()
+                os.fsync(self.file.fileno())  # a power failure must not leave a renamed folder of zeros
+        finally:
+            self.file.close()
+
+
+# ---- finding it
+
+
+def _load(folder: Path, root: Path, key: str) -> Waveforms | None:
+    """The waveforms in `folder`; None where there are none, or where somebody has damaged them."""
+    try:
+        table = json.loads((folder / "waveforms.json").read_text(encoding="ascii"))
+        if table["key"] != key:
+            return None
+        splits = {}
+        for split in SPLITS:
+            rows = table["splits"][split]
+            samples = _map(folder / f"{split}.npy", (len(rows["labels"]), table["samples"]))
+            paths = [str(root / path) for path in rows["paths"]]
+            splits[split] = WaveformSplit(samples, np.array(rows["labels"], np.int64), paths, rows["speakers"])
+        ends = np.cumsum([0, *table["noise"]])
+        noise = _map(folder / "noise.npy", (int(ends[-1]),))
+        return Waveforms(
+            splits=splits,
+            noise=[noise[start:end] for start, end in itertools.pairwise(ends)],
+            refused=tuple(Refusal(path, reason) for path, reason in table["refused"]),
+            key=key,
+            sample_rate=table["sample_rate"],
+            labels=tuple(table["labels"]),
+            folder=folder,
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s is damaged (%s); it is made again", folder, error)
+        return None
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    if 0 in shape:
+        return np.zeros(shape, np.int16)  # an empty array cannot be mapped everywhere
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.shape != shape or array.dtype != np.int16:
+        raise ValueError(f"{path.name} is {array.dtype} {array.shape}, not int16 {shape}")
+    return array
+
+
+def _check_share(corpus: Corpus, found: Waveforms, max_broken_share: float) -> None:
+    total = len(corpus.clips)
+    broken = total - sum(len(split) for split in found.splits.values())
+    if broken > max_broken_share * total:
+        first = "; ".join(f"{refusal.path!r} is {refusal.reason}" for refusal in found.refused[:3])
+        raise KwsError(
+            f"{corpus.root}: {broken} of {total} clips cannot be read, more than the share of {max_broken_share:g} "
+            f"that is allowed ({first}{'; …' if len(found.refused) > 3 else ''}); remove or repair them, or raise "
+            "max_broken_share"
+        )
+    for split in SPLITS:
+        if corpus.split(split) and not len(found.splits[split]):
+            raise KwsError(f"{corpus.root}: none of the clips for {split} can be read; repair or replace them")
+
+
+# ---- around it
+
+
+def _clean(directory: Path, held: bool) -> None:
+    """Remove what killed builds have left behind.
+
+    Whoever holds the lock is the only one building here, so every temporary folder is a leftover. Without locks
+    only those are removed that no build can still be working on.
+    """
+    for path in directory.glob(f".{PREFIX}*.tmp"):
+        try:
+            old = held or time.time() - path.stat().st_mtime > DAY
+        except OSError:
+            continue
+        if old:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Take a damaged cache away in one step, then file by file."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _readable_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise KwsError(
+                f"{directory}: the disk is full ({error.strerror}); make room, or put the cache elsewhere"
+            ) from error
+        raise KwsError(
+            f"{directory}: the cache cannot be written ({error.strerror or error}); set its directory to a place that "
+            "can be written to"
+        ) from error
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "corpus"
+
+
+def _short(text: str) -> str:
+    return hashlib.blake2b(os.fsencode(text), digest_size=6).hexdigest()

@@ -1,0 +1,250 @@
+"""Batches of a corpus for Lightning: slices of memory-mapped arrays, never gathered clip by clip."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from kws.corpus import Corpus
+from kws.data.cache import Waveforms, waveforms
+from kws.data.feature_cache import SplitFeatures, cached_features
+from kws.spotter.featurizer import INT16_SCALE, Featurizer
+from kws.support.errors import KwsError
+
+if TYPE_CHECKING:
+    from kws.data.augment import Augment
+
+
+class Batch(NamedTuple):
+    """B clips of one split: raw features, or waveforms that are to be augmented and featurized on the device."""
+
+    features: Tensor | None  # (B, T, F) float32
+    waveforms: Tensor | None  # (B, S) int16; augmented, float32, where features are there too
+    labels: Tensor  # (B,) int64
+    draw: int = 0  # seed of whatever is drawn at random for this batch
+
+
+class ClipBatches(Sampler):
+    """Batches of clip indices, in an order that depends on seed and epoch alone, so that a resumed run repeats it.
+
+    Yields (seed of the batch, indices). Distributed over processes, every one takes its part of each batch, which
+    together hold `batch_size` × `world_size` clips: the same steps as one process with batches of that size takes.
+    """
+
+    def __init__(self, clips: int, batch_size: int, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1):
+        self.clips = clips
+        self.batch_size = batch_size * world_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        batches = -(-self.clips // self.batch_size)
+        # No process may be left without a clip: the others would wait for it.
+        left = self.clips - (batches - 1) * self.batch_size
+        return batches - 1 if self.shuffle and batches > 1 and left < self.world_size else batches
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(self.clips) if self.shuffle else np.arange(self.clips)
+        batches = -(-self.clips // self.batch_size)
+        draws = random.integers(2**62, size=batches)
+        edges = np.minimum(np.arange(batches + 1) * self.batch_size, self.clips)
+        if not self.shuffle and self.world_size > 1:  # as many clips in the last batch as in the others
+            edges = np.linspace(0, self.clips, batches + 1).astype(int)
+        for number in range(len(self)):
+            # Left in drawn order: where the state is carried from batch to batch, clips sorted by word would put the
+            # same words into the same lane, and the state would give them away.
+            indices = order[edges[number] : edges[number + 1]]
+            yield int(draws[number]) + self.rank, indices[self.rank :: self.world_size]
+
+
+class SplitDataset(Dataset):
+    """A split as a map from a whole batch of indices to a `Batch`."""
+
+    def __init__(self, features: np.ndarray | None, samples: np.ndarray | None, labels: np.ndarray):
+        self.features = features
+        self.samples = samples
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, draw_and_indices: tuple[int, np.ndarray]) -> Batch:
+        draw, indices = draw_and_indices
+        return Batch(
+            features=None if self.features is None else torch.from_numpy(self.features[indices]),
+            waveforms=None if self.samples is None else torch.from_numpy(self.samples[indices]),
+            labels=torch.from_numpy(self.labels[indices]),
+            draw=draw,
+        )
+
+
+class SpeechDataModule(pl.LightningDataModule):
+    """The splits of a corpus, decoded once, featurized once where nothing is augmented.
+
+    Args:
+        source: what `data=` chose: ``prepare()`` makes or downloads the corpus, ``scan()`` lists its clips.
+        featurizer: features of validation, test and unaugmented training clips are computed once and kept.
+        augment: what happens to training clips, fresh each epoch.
+        sample_rate: Hz.
+        seconds: length of a clip.
+        batch_size: clips per training step.
+        evaluation_batch_size: clips per step in validation.
+        limit_clips: train on a seeded choice of this many clips only.
+        max_broken_share: more unreadable clips than this share stop the run.
+        workers: processes that decode; None for one per core.
+        cache_dir: where decoded waveforms and features are kept.
+        seed: decides the order of the clips and every augmentation.
+
+    Attributes:
+        keep_waveforms: whether training batches bring what was augmented along with its features.
+    """
+
+    def __init__(
+        self,
+        source,
+        featurizer: Featurizer,
+        augment: "Augment | None" = None,
+        sample_rate: int = 8000,
+        seconds: float = 1.0,
+        batch_size: int = 128,
+        evaluation_batch_size: int = 512,
+        limit_clips: int | None = None,
+        max_broken_share: float = 0.01,
+        workers: int | None = None,
+        cache_dir: str | Path = "cache",
+        seed: int = 1,
+    ):
+        super().__init__()
+        if featurizer.sample_rate != sample_rate:
+            raise KwsError(
+                f"data.sample_rate={sample_rate} but the featurizer is made for {featurizer.sample_rate} Hz; "
+                "set data.sample_rate alone and let the featurizer follow."
+            )
+        if batch_size < 1:
+            raise KwsError(f"data.batch_size={batch_size} must be at least 1.")
+        if seconds * sample_rate < featurizer.hop_size:
+            raise KwsError(f"data.seconds={seconds} is shorter than one hop of the featurizer; make it longer.")
+        self.source = source
+        self.featurizer = featurizer
+        self.augment = augment if augment and augment.active else None
+        if self.augment is not None:
+            self.augment.set_featurizer(featurizer)
+        self.keep_waveforms = False
+        self.sample_rate = sample_rate
+        self.seconds = seconds
+        self.batch_size = batch_size
+        self.evaluation_batch_size = evaluation_batch_size
+        self.limit_clips = limit_clips
+        self.max_broken_share = max_broken_share
+        self.workers = workers
+        self.cache_dir = Path(cache_dir)
+        self.seed = seed
+        self.corpus: Corpus | None = None
+        self.waveforms: Waveforms | None = None
+        self.features: dict[str, SplitFeatures] = {}
+
+    def prepare_data(self) -> None:
+        """Make or download the corpus and decode it, once per machine."""
+        self.source.prepare()
+        self._open()
+
+    def _open(self) -> None:
+        if self.waveforms is None:
+            self.corpus = self.source.scan()
+            self.waveforms = waveforms(
+                self.corpus,
+                self.sample_rate,
+                seconds=self.seconds,
+                directory=self.cache_dir / "waveforms",
+                workers=self.workers,
+                max_broken_share=self.max_broken_share,
+                progress=True,
+            )
+            if self.augment is not None:
+                self.augment.set_noise(self.waveforms.noise)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""
+        self._open()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of their index."""
+        return self.corpus.labels
+
+    def split_features(self, split: str) -> SplitFeatures:
+        """Raw features of a split's clips as they are, computed once and kept on disk."""
+        if split not in self.features:
+            self.features[split] = cached_features(
+                self.waveforms.splits[split].samples,
+                self.featurizer,
+                directory=self.cache_dir / "features",
+                key=f"{self.waveforms.key}/{split}",
+            )
+        return self.features[split]
+
+    def clip_labels(self, split: str) -> np.ndarray:
+        """(N,) class indices of a split's clips."""
+        return self.waveforms.splits[split].labels
+
+    def loader(self, split: str, training: bool = False) -> DataLoader:
+        """Batches of a split: shuffled and augmented for training, in order and as they are otherwise."""
+        augmented = training and (self.augment is not None or self.keep_waveforms)
+        features = None if augmented else self.split_features(split)
+        samples = self.waveforms.splits[split].samples if augmented else None
+        labels = self.clip_labels(split)
+        if training and self.limit_clips is not None:
+            chosen = np.sort(np.random.default_rng(self.seed).permutation(len(labels))[: self.limit_clips])
+            features, samples, labels = (
+                None if array is None else array[chosen] for array in (features, samples, labels)
+            )
+        dataset = SplitDataset(features, samples, labels)
+        sampler = ClipBatches(
+            len(dataset),
+            self.batch_size if training else self.evaluation_batch_size,
+            self.seed,
+            shuffle=training,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+        )
+        # batch_size=None: the sampler hands over whole batches, and nothing is collated.
+        return DataLoader(dataset, batch_size=None, sampler=sampler)
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled batches of the training split."""
+        return self.loader("training", training=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """The validation split in order."""
+        return self.loader("validation")
+
+    def test_dataloader(self) -> DataLoader:
+        """The test split in order."""
+        return self.loader("testing")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """On the device: augment waveforms, featurize them, mask features."""
+        if batch.waveforms is None:
+            return batch
+        with torch.no_grad():
+            generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
+            samples = batch.waveforms.float() / INT16_SCALE
+            if self.augment is not None:
+                samples = self.augment.waveforms(samples, generator)
+            features = self.featurizer.to(samples.device)(samples)
+            if self.augment is not None:
+                features = self.augment.features(features, generator)
+        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None)

@@ -1,0 +1,1 @@
+"""A spotter as a detector: misses against false alarms per hour."""

@@ -1,0 +1,110 @@
+"""Detections against the truth: hits, misses and false alarms.
+
+A detection hits a keyword when it names it between the word's start and `tolerance` seconds after its end. Each
+keyword is hit once at most. Every other detection is a false alarm: the wrong word, the same word reported again, a
+word where none was said.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kws.evaluation.intervals import poisson_interval, wilson_interval
+from kws.evaluation.stream.long_stream import Truth
+
+KINDS = ("within a keyword", "in other speech", "in background")
+
+
+class Report(NamedTuple):
+    """A detection, as matching needs it: the word and the time in seconds."""
+
+    word: str
+    time: float
+
+
+class Matching(NamedTuple):
+    """Which detection hit which keyword.
+
+    Attributes:
+        hit_by: for each keyword the index of its detection, or None for a miss.
+        false_alarms: indices of the other detections.
+    """
+
+    hit_by: list[int | None]
+    false_alarms: list[int]
+
+
+def match(reports: Sequence[Report], truths: Sequence[Truth], tolerance: float) -> Matching:
+    """Match detections in the order of time with keywords in the order of their start."""
+    hit_by: list[int | None] = [None] * len(truths)
+    false_alarms, first = [], 0
+    for number, report in enumerate(reports):
+        while first < len(truths) and truths[first].end + tolerance < report.time:
+            first += 1
+        at = first
+        while at < len(truths) and truths[at].start <= report.time:
+            if hit_by[at] is None and truths[at].word == report.word and report.time <= truths[at].end + tolerance:
+                hit_by[at] = number
+                break
+            at += 1
+        else:
+            false_alarms.append(number)
+    return Matching(hit_by, false_alarms)
+
+
+def score(
+    reports: Sequence[Report],
+    truths: Sequence[Truth],
+    hours: float,
+    tolerance: float,
+    speech: Sequence[tuple[float, float]] = (),
+) -> dict[str, Any]:
+    """Misses, false alarms and latency of one set of detections, with 95 % intervals.
+
+    Args:
+        reports: detections in the order of time.
+        truths: keywords in the order of time.
+        hours: length of the stream.
+        tolerance: seconds after a word's end in which it may be reported.
+        speech: (start, end) of other speech, in the order of time, to say what false alarms were raised by.
+
+    Returns:
+        ``keywords``, ``misses``, ``miss_rate`` and ``miss_interval`` (Wilson), ``false_alarms``, ``hours``,
+        ``false_alarms_per_hour`` and ``false_alarm_interval`` (Poisson, per hour), ``false_alarms_by_kind``,
+        ``latency`` (seconds after the word's end: median and 90th percentile of the hits; None without hits).
+    """
+    matching = match(reports, truths, tolerance)
+    misses = sum(number is None for number in matching.hit_by)
+    latencies = sorted(
+        reports[number].time - truth.end for number, truth in zip(matching.hit_by, truths, strict=True)
+        if number is not None
+    )  # fmt: skip
+    kinds = Counter(_kind(reports[number].time, truths, speech, tolerance) for number in matching.false_alarms)
+    false_alarms = len(matching.false_alarms)
+    low, high = poisson_interval(false_alarms)
+    return {
+        "keywords": len(truths),
+        "misses": misses,
+        "miss_rate": misses / len(truths) if truths else None,
+        "miss_interval": list(wilson_interval(misses, len(truths))) if truths else None,
+        "hours": hours,
+        "false_alarms": false_alarms,
+        "false_alarms_per_hour": false_alarms / hours,
+        "false_alarm_interval": [low / hours, high / hours],
+        "false_alarms_by_kind": {kind: kinds[kind] for kind in KINDS},
+        "latency": {
+            "median": latencies[len(latencies) // 2],
+            "90 %": latencies[min(len(latencies) - 1, int(0.9 * len(latencies)))],
+        }
+        if latencies
+        else None,
+    }
+
+
+def _kind(time: float, truths: Sequence[Truth], speech: Sequence[tuple[float, float]], tolerance: float) -> str:
+    at = bisect_right(truths, time, key=lambda truth: truth.start) - 1
+    if at >= 0 and time <= truths[at].end + tolerance:
+        return KINDS[0]
+    at = bisect_right(speech, time, key=lambda span: span[0]) - 1
+    return KINDS[1] if at >= 0 and time <= speech[at][1] + tolerance else KINDS[2]

@@ -1,0 +1,299 @@
+"""Thresholds: a stream is heard once, then every threshold is tried on what was heard."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from kws.evaluation.detection.matching import Report, match, score
+from kws.evaluation.stream.long_stream import LongStream, Piece, Truth
+from kws.spotter.decoder import Decoder
+from kws.spotter.runtime import Runtime
+
+# Evenly spaced in the logit, since posteriors crowd at both ends: from 0.018 to 0.9999994, and exactly 1.
+THRESHOLDS = np.append(1 / (1 + np.exp(-np.linspace(-4.0, 14.0, 109))), 1.0)
+CHUNK_FRAMES = 1 << 15  # of a trace, decoded at a time
+CHUNK_HOPS = 256  # of a stream, heard at a time
+
+
+class Trace(NamedTuple):
+    """All that detection needs of a stream, whatever the threshold: a few bytes a frame.
+
+    Attributes:
+        word: (T,) int16, class index of each frame's candidate.
+        score: (T,) float32, its smoothed posterior.
+        truths: keywords said.
+        speech: (start, end) of other speech.
+        hours: length.
+        starts: frames at which another recording begins and the state is fresh.
+    """
+
+    word: np.ndarray
+    score: np.ndarray
+    truths: tuple[Truth, ...]
+    speech: tuple[tuple[float, float], ...]
+    hours: float
+    starts: tuple[int, ...] = (0,)
+
+
+def hear(runtime: Runtime, decoder: Decoder, pieces: Iterable[Piece]) -> Trace:
+    """Play one stream to a runtime from a fresh state, and keep the candidate of every frame."""
+    state, past = runtime.start(), decoder.initial_state().past
+    leftover = np.zeros(0, np.float32)
+    words, scores, truths, speech = [], [], [], []
+    for piece in pieces:
+        truths += piece.truths
+        speech += piece.speech
+        samples = np.concatenate([leftover, piece.samples])
+        whole = len(samples) // runtime.hop_size * runtime.hop_size
+        leftover = samples[whole:]
+        if whole:
+            outputs, state = runtime.hear(samples[None, :whole], state)
+            word, best, past = decoder.smooth(torch.from_numpy(outputs.log_probabilities), past)
+            words.append(word[0].to(torch.int16).numpy())
+            scores.append(best[0].numpy())
+    word = np.concatenate(words) if words else np.zeros(0, np.int16)
+    best = np.concatenate(scores) if scores else np.zeros(0, np.float32)
+    return Trace(word, best, tuple(truths), tuple(speech), len(word) * decoder.hop_seconds / 3600)
+
+
+def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
+    """Play a long stream's lanes to a runtime side by side, each from a fresh state.
+
+    In the trace they follow one another.
+    """
+    lanes = [_Lane(stream.pieces(lane)) for lane in range(stream.lanes)]
+    state, past = runtime.start(len(lanes)), decoder.initial_state(len(lanes)).past
+    hops, done = stream.lane_samples // runtime.hop_size, 0
+    words, scores = [], []
+    while done < hops:
+        count = min(CHUNK_HOPS, hops - done)
+        samples = np.stack([lane.take(count * runtime.hop_size) for lane in lanes])
+        outputs, state = runtime.hear(samples, state)
+        word, best, past = decoder.smooth(torch.from_numpy(outputs.log_probabilities), past)
+        words.append(word.to(torch.int16).numpy())
+        scores.append(best.numpy())
+        done += count
+    word, best = np.concatenate(words, axis=1), np.concatenate(scores, axis=1)  # (B, T)
+    seconds = hops * decoder.hop_seconds
+    traces = []
+    for number, lane in enumerate(lanes):
+        # From a keyword on whose window the lane's end cuts off, nothing counts.
+        end = min((truth.start for truth in lane.truths if truth.end > seconds - 1), default=seconds)
+        kept = int(end / decoder.hop_seconds)
+        traces.append(
+            Trace(
+                word=word[number, :kept],
+                score=best[number, :kept],
+                truths=tuple(truth for truth in lane.truths if truth.start < end),
+                speech=tuple(span for span in lane.speech if span[0] < end),
+                hours=kept * decoder.hop_seconds / 3600,
+            )
+        )
+    return join(traces, decoder.hop_seconds)
+
+
+class _Lane:
+    """Pieces of a stream, handed out in blocks of any size."""
+
+    def __init__(self, pieces: Iterator[Piece]):
+        self.pieces = pieces
+        self.samples = np.zeros(0, np.float32)
+        self.truths: list[Truth] = []
+        self.speech: list[tuple[float, float]] = []
+
+    def take(self, count: int) -> np.ndarray:
+        blocks, size = [self.samples], len(self.samples)
+        while size < count:
+            piece = next(self.pieces)
+            self.truths += piece.truths
+            self.speech += piece.speech
+            blocks.append(piece.samples)
+            size += len(piece.samples)
+        samples = np.concatenate(blocks)
+        self.samples = samples[count:]
+        return samples[:count]
+
+
+def join(traces: Sequence[Trace], hop_seconds: float) -> Trace:
+    """Several traces one after the other; the state is fresh where each begins."""
+    lengths = np.cumsum([0, *(len(trace.word) for trace in traces)])
+    truths, speech = [], []
+    for trace, start in zip(traces, (lengths[:-1] * hop_seconds).tolist(), strict=True):
+        truths += [truth._replace(start=truth.start + start, end=truth.end + start) for truth in trace.truths]
+        speech += [(first + start, last + start) for first, last in trace.speech]
+    return Trace(
+        word=np.concatenate([trace.word for trace in traces]),
+        score=np.concatenate([trace.score for trace in traces]),
+        truths=tuple(truths),
+        speech=tuple(speech),
+        hours=sum(trace.hours for trace in traces),
+        starts=tuple(lengths[:-1].tolist()),
+    )
+
+
+def reports(decoder: Decoder, trace: Trace, thresholds: np.ndarray) -> list[list[Report]]:
+    """What the decoder reports at each of K thresholds.
+
+    Args:
+        decoder: its smoothing is in the trace already; its run length and refractory time are applied here.
+        trace: what was heard.
+        thresholds: (K,), or (K, C) for one per word.
+    """
+    thresholds = torch.as_tensor(np.asarray(thresholds), dtype=torch.float32)
+    found: list[list[Report]] = [[] for _ in range(len(thresholds))]
+    edges = sorted({*trace.starts, *range(0, len(trace.word), CHUNK_FRAMES), len(trace.word)})
+    # The past is of no use here; leaving it out keeps K streams small.
+    state = decoder.initial_state(len(thresholds))
+    for start, end in pairwise(edges):
+        if start in trace.starts:
+            state = decoder.initial_state(len(thresholds))
+        word = torch.from_numpy(trace.word[start:end].astype(np.int64))[None].expand(len(thresholds), -1)
+        best = torch.from_numpy(trace.score[start:end])[None]
+        level = thresholds[:, None] if thresholds.dim() == 1 else thresholds[:, word[0]]
+        detected, state = decoder.decide(word, best >= level, state)
+        for k, t in detected.nonzero().tolist():
+            time = (start + t + 1) * decoder.hop_seconds
+            found[k].append(Report(decoder.labels[trace.word[start + t]], time))
+    return found
+
+
+class Curve(NamedTuple):
+    """Misses against false alarms: one entry for each of K thresholds.
+
+    Attributes:
+        thresholds: (K,).
+        miss_rate: (K,) share of the keywords.
+        false_alarms: (K,) per hour.
+    """
+
+    thresholds: np.ndarray
+    miss_rate: np.ndarray
+    false_alarms: np.ndarray
+
+
+def curve(
+    decoder: Decoder, trace: Trace, tolerance: float, negatives: Trace | None = None, thresholds=THRESHOLDS
+) -> Curve:
+    """The DET curve of a trace; false alarms from `negatives` alone where given."""
+    matchings = [match(row, trace.truths, tolerance) for row in reports(decoder, trace, thresholds)]
+    misses = np.array([sum(hit is None for hit in matching.hit_by) for matching in matchings])
+    if negatives is None:
+        alarms, hours = np.array([len(matching.false_alarms) for matching in matchings]), trace.hours
+    else:
+        alarms, hours = np.array([len(row) for row in reports(decoder, negatives, thresholds)]), negatives.hours
+    return Curve(np.asarray(thresholds), misses / max(len(trace.truths), 1), alarms / hours)
+
+
+def choose(points: Curve, target: float) -> float | None:
+    """The threshold with the fewest misses among those with at most `target` false alarms per hour.
+
+    Of equals the one in the middle, furthest from both kinds of error. None when every threshold has more.
+    """
+    allowed = np.flatnonzero(points.false_alarms <= target)
+    if not len(allowed):
+        return None
+    equals = allowed[points.miss_rate[allowed] == points.miss_rate[allowed].min()]
+    return float(points.thresholds[_middle(equals)])
+
+
+def _middle(indices: np.ndarray) -> int:
+    return int(indices[len(indices) // 2])
+
+
+class WordCounts(NamedTuple):
+    """What each word would do at each of K thresholds for all.
+
+    Attributes:
+        thresholds: (K,), ascending.
+        hours: length of the stream.
+        hits: by word, (K,) keywords found.
+        false_alarms: by word, (K,) reports that hit nothing.
+    """
+
+    thresholds: np.ndarray
+    hours: float
+    hits: dict[str, np.ndarray]
+    false_alarms: dict[str, np.ndarray]
+
+
+def count_words(decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS) -> WordCounts:
+    """Hits and false alarms of each word at every threshold."""
+    words = [decoder.labels[i] for i in decoder.words.tolist()]
+    hits = {word: np.zeros(len(thresholds)) for word in words}
+    alarms = {word: np.zeros(len(thresholds)) for word in words}
+    for k, row in enumerate(reports(decoder, trace, thresholds)):
+        matching = match(row, trace.truths, tolerance)
+        for number in matching.false_alarms:
+            alarms[row[number].word][k] += 1
+        for number in matching.hit_by:
+            if number is not None:
+                hits[row[number].word][k] += 1
+    return WordCounts(np.asarray(thresholds), trace.hours, hits, alarms)
+
+
+def choose_per_word(counts: WordCounts, target: float) -> dict[str, float] | None:
+    """A threshold for each word, with at most about `target` false alarms per hour in all.
+
+    All words start at the highest threshold. Again and again the word and the lower threshold are taken that win most
+    hits for each false alarm they cost, until nothing that still fits is won. Words hang together through the
+    refractory time, so the sum is close to, not exactly, what the decoder then does. None when the highest thresholds
+    already cost more than the target.
+    """
+    thresholds, hits, alarms, words = counts.thresholds, counts.hits, counts.false_alarms, list(counts.hits)
+    at = dict.fromkeys(words, len(thresholds) - 1)
+    budget = target * counts.hours - sum(alarms[word][-1] for word in words)
+    if budget < 0:
+        return None
+    while True:
+        best = None
+        for word in words:
+            k = at[word]
+            won, cost = hits[word][:k] - hits[word][k], alarms[word][:k] - alarms[word][k]
+            fits = np.flatnonzero((won > 0) & (cost <= budget))
+            if not len(fits):
+                continue
+            gain = won[fits] / np.maximum(cost[fits], 1e-3)
+            chosen = _middle(fits[gain >= gain.max() - 1e-12])
+            candidate = (gain.max(), won[chosen], word, chosen, cost[chosen])
+            best = candidate if best is None or candidate[:2] > best[:2] else best
+        if best is None:
+            return {word: float(thresholds[k]) for word, k in at.items()}
+        _, _, word, at[word], cost = best
+        budget -= cost
+
+
+def threshold_table(decoder: Decoder, threshold: float | Mapping[str, float]) -> np.ndarray:
+    """One threshold or one per word as a row (1, C) for `reports`."""
+    if not isinstance(threshold, Mapping):
+        return np.full((1, len(decoder.labels)), threshold)
+    return np.array([[threshold.get(label, 1.0) for label in decoder.labels]])
+
+
+def operating_point(
+    decoder: Decoder,
+    trace: Trace,
+    threshold: float | Mapping[str, float] | None,
+    tolerance: float,
+    negatives: Trace | None = None,
+) -> dict[str, Any]:
+    """How a trace is decoded at a threshold: `score`'s figures, and the threshold.
+
+    A threshold of None stands for a decoder that never reports. With `negatives`, their false alarms are added as
+    ``negatives``.
+    """
+
+    def decoded(heard: Trace) -> list[Report]:
+        return [] if threshold is None else reports(decoder, heard, threshold_table(decoder, threshold))[0]
+
+    point = {
+        "threshold": dict(threshold) if isinstance(threshold, Mapping) else threshold,
+        **score(decoded(trace), trace.truths, trace.hours, tolerance, trace.speech),
+    }
+    if negatives is not None:
+        alone = score(decoded(negatives), (), negatives.hours, tolerance)
+        names = ("hours", "false_alarms", "false_alarms_per_hour", "false_alarm_interval")
+        point["negatives"] = {name: alone[name] for name in names}
+    return point

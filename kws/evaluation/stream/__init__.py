@@ -1,0 +1,1 @@
+"""A spotter on a stream of clips: the three modes, long streams, pictures of them."""

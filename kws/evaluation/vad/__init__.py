@@ -1,0 +1,1 @@
+"""The voice activity detector judged, and its parameters found."""

@@ -1,0 +1,11 @@
+"""What the files of a run directory are called."""
+
+CONFIG = "config.yaml"  # the whole configuration, resolved
+COMPOSITION = ".composition.yaml"  # the same before it was resolved: what resume= goes on with
+OVERRIDES = "overrides.yaml"  # the command line
+SPOTTER = "spotter.ckpt"
+RESULTS = "results.json"
+EVALUATION = "evaluation.json"
+REPORT = "evaluation.html"
+ERROR = "error.txt"  # of a sweep's job that failed: the sentence
+MODES = ("reset", "never", "vad")  # what evaluation.json calls the streaming modes, see kws.evaluation.stream.modes

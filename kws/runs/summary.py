@@ -1,0 +1,87 @@
+"""What a run prints when it is done."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from kws.runs.names import CONFIG, EVALUATION, RESULTS, SPOTTER
+
+
+def make_console() -> Console:
+    """A console that never breaks a line that a file or a pipe could hold."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction as a percentage."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def interval(bounds) -> str:
+    """A confidence interval of fractions."""
+    return "" if bounds is None else f" ({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+
+
+def show_run(results: dict[str, Any], directory: Path, console: Console | None = None) -> None:
+    """Print the results of a training run; the last line is its directory."""
+    console = console or make_console()
+    table = Table(show_header=False, title=f"{results['choices'].get('model', '')} on {results['corpus']['name']}")
+    test, validation, training = results["test"], results["validation"], results["training"]
+    table.add_row("test accuracy", f"{percent(test['accuracy'])}{interval(test['interval'])}, {test['clips']} clips")
+    table.add_row("validation accuracy", f"{percent(validation['accuracy'])}, {validation['clips']} clips")
+    worst = sorted((v, k) for k, v in test["per_word"].items() if v is not None)[:3]
+    table.add_row("hardest words", ", ".join(f"{word} {percent(value, 0)}" for value, word in worst))
+    table.add_row("parameters", f"{results['parameters']:,}")
+    table.add_row("training", f"{training['epochs']} epochs in {training['seconds']:.0f} s")
+    if results["corpus"]["refused"]:
+        table.add_row("recordings left out", str(len(results["corpus"]["refused"])))
+    for name, parity in results["parity"].items():
+        table.add_row(f"{name} against PyTorch", parity_text(parity))
+    console.print(table)
+    show_paths(results["exports"], directory, (SPOTTER, RESULTS, CONFIG, "confusion.png"))
+
+
+def show_paths(exports: dict[str, str], directory: Path, written: Iterable[str]) -> None:
+    """Print where everything lies, one path a line and unbroken; the run directory last."""
+    directory = nearby(directory)
+    for path in (*written, *exports.values()):
+        print(directory / path)
+    print(f"tensorboard --logdir {directory}")
+    print(directory, flush=True)
+
+
+def nearby(path: Path) -> Path:
+    """`path` relative to the working directory where it lies below it."""
+    path = Path(path).resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def parity_text(parity: dict[str, Any]) -> str:
+    """One line on how an export compares with PyTorch."""
+    return f"differs by {parity['max_abs_difference']:.1e} at most; same label on {percent(parity['label_agreement'])}"
+
+
+def show_evaluation(results: dict[str, Any], directory: Path, console: Console | None = None) -> None:
+    """Print an evaluation; the last line is the file it was written to."""
+    console = console or make_console()
+    table = Table(show_header=False, title=f"{results['split']} split of {results['corpus']['name']}")
+    clips = results["clips"]
+    table.add_row("clip accuracy", f"{percent(clips['accuracy'])}{interval(clips['interval'])}, {clips['clips']} clips")
+    for word, value in sorted(clips["per_word"].items(), key=lambda item: (item[1] is None, item[1])):
+        table.add_row(word, f"{percent(value)} of {clips['clips_per_word'][word]}")
+    if results["left_out"]:
+        words = ", ".join(f"{word} ({clips})" for word, clips in results["left_out"].items())
+        table.add_row("words it has no label for, left out", words)
+    console.print(table)
+    print(nearby(directory) / EVALUATION, flush=True)
+
+
+def show_exports(exported: Iterable) -> None:
+    """Print what was exported, and how it compares."""
+    for item in exported:
+        parity = f": {parity_text(item.parity.as_dict())}" if item.parity else ""
+        print(f"{nearby(item.path)}{parity}", flush=True)

@@ -1,0 +1,63 @@
+"""Batches: every clip once an epoch, in an order that seed and epoch decide, shared out between processes."""
+
+import numpy as np
+import pytest
+
+from kws.data.module import ClipBatches, SplitDataset
+
+
+def indices(batches):
+    return [clip for _, batch in batches for clip in batch.tolist()]
+
+
+def test_every_clip_once_an_epoch():
+    batches = ClipBatches(103, 16, seed=1, shuffle=True)
+    assert len(batches) == len(list(batches)) == 7
+    assert sorted(indices(batches)) == list(range(103))
+
+
+def test_seed_and_epoch_decide():
+    batches = ClipBatches(103, 16, seed=1, shuffle=True)
+    first = list(batches)
+    assert [d for d, _ in first] == [d for d, _ in batches]
+    assert indices(first) == indices(batches)
+    batches.set_epoch(1)
+    assert indices(first) != indices(batches)
+    assert not {d for d, _ in first} & {d for d, _ in batches}  # every batch draws its own augmentation
+    assert indices(first) != indices(ClipBatches(103, 16, seed=2, shuffle=True))
+
+
+def test_neighbouring_lanes_do_not_hold_neighbouring_clips():
+    """With clips sorted by word, a lane must not see the same words batch after batch."""
+    batches = [batch for _, batch in ClipBatches(1280, 128, seed=3, shuffle=True)]
+    lanes = np.stack(batches)  # (10 batches, 128 lanes)
+    assert abs(np.corrcoef(lanes[:-1].ravel(), lanes[1:].ravel())[0, 1]) < 0.1
+
+
+def test_evaluation_is_in_order():
+    assert indices(ClipBatches(103, 16, seed=1, shuffle=False)) == list(range(103))
+
+
+@pytest.mark.parametrize("clips", [96, 103, 3])
+def test_processes_share_the_clips(clips):
+    parts = [indices(ClipBatches(clips, 16, 1, shuffle=False, rank=rank, world_size=2)) for rank in range(2)]
+    assert sorted(parts[0] + parts[1]) == list(range(clips))
+    training = [ClipBatches(clips, 16, 1, shuffle=True, rank=rank, world_size=2) for rank in range(2)]
+    assert len(training[0]) == len(training[1])  # gradients are averaged step by step
+    # Together they take the steps of one process with batches of twice the size.
+    alone = [batch for _, batch in ClipBatches(clips, 32, 1, shuffle=True)]
+    for step, first, second in zip(alone, *([b for _, b in part] for part in training), strict=True):
+        assert sorted([*first, *second]) == sorted(step)
+        assert min(len(first), len(second)) >= 1
+    draws = [[draw for draw, _ in part] for part in training]
+    assert not set(draws[0]) & set(draws[1])
+
+
+def test_batches_are_slices_of_the_arrays():
+    features = np.arange(10 * 3 * 2, dtype=np.float32).reshape(10, 3, 2)
+    dataset = SplitDataset(features, None, np.arange(10))
+    batch = dataset[(7, np.array([4, 1]))]
+    np.testing.assert_array_equal(batch.features.numpy(), features[[4, 1]])
+    assert batch.labels.tolist() == [4, 1]
+    assert batch.waveforms is None
+    assert batch.draw == 7
