@@ -6,6 +6,7 @@ Boxes are what is drawn; `boxes` makes those of a program, `kws.ell.graph` those
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kws.program import quantized as q
 from kws.program import steps as s
 from kws.program.program import Program
 from kws.support.errors import KwsError
@@ -47,9 +48,9 @@ def _colour(step: s.Step) -> str:
     match step:
         case s.Detector():
             return VOICE
-        case s.Recurrent() | s.FastGRNN():
+        case s.Recurrent() | s.FastGRNN() | q.IntegerRecurrent() | q.IntegerFastGRNN():
             return STATEFUL
-        case s.Convolution() | s.Linear():
+        case s.Picture() | s.Linear() | q.Scores():
             return LAYER
         case s.LogSoftmax():
             return OUTSIDE
@@ -106,7 +107,7 @@ def _draw(drawn: list[Box], path: str | Path) -> None:
 
     place = places(drawn)
     columns = [x for x, _ in place.values()]
-    low, high = min(columns) - WIDTH / 2 - 0.3, max(columns) + WIDTH / 2 + 0.9
+    low, high = min(columns) - WIDTH / 2 - 0.4, max(columns) + WIDTH / 2 + 0.9
     bottom = min(y for _, y in place.values()) - HEIGHT
     # A fixed salt, text kept as text and no date: the same model makes the same file.
     with matplotlib.rc_context({"svg.hashsalt": "kws", "svg.fonttype": "none", "font.size": 8}):
@@ -170,6 +171,11 @@ def _arrow(axes, start: tuple[float, float], end: tuple[float, float], reset: bo
         tail, head = (start[0] + WIDTH / 2, start[1]), (end[0], end[1] + HEIGHT / 2)
         style = {"connectionstyle": "angle,angleA=0,angleB=90,rad=8"}
     colour = RESET_COLOUR if reset else "#455a64"
+    if not reset and start[0] == end[0] and start[1] - end[1] > 1.5 * ROW:
+        # What skips the boxes between goes around them.
+        edge, aside = start[0] - WIDTH / 2, start[0] - WIDTH / 2 - 0.25
+        axes.plot([edge, aside, aside], [start[1], start[1], end[1]], color=colour, lw=1, zorder=1)
+        tail, head, style = (aside, end[1]), (edge, end[1]), {"connectionstyle": "arc3"}
     arrow = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0, **style}
     axes.annotate("", xy=head, xytext=tail, arrowprops=arrow, zorder=1)
     if reset:

@@ -138,10 +138,10 @@ class Program:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all constants in float32."""
-        return 4 * sum(step.num_weights for step in self.steps)
+        """Bytes of all constants: float32, or the types of an integer network."""
+        return sum(step.weight_bytes for step in self.steps)
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of all states of one stream in float32."""
-        return 4 * sum(state.size for state in self.states)
+        """Bytes of all states of one stream: float32, or int16 in an integer network."""
+        return sum(state.size * self.step(state.step).STATE_BYTES for state in self.states)

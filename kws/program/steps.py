@@ -41,6 +41,8 @@ class Step:
 
     STATES: ClassVar[tuple[str, ...]] = ()
     """What the states of a step outside the network are called; those of a network are numbered."""
+    STATE_BYTES: ClassVar[int] = 4
+    """Of a number of its states."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -67,6 +69,11 @@ class Step:
         """Numbers that a device has to store for it."""
         return sum(array.size for array in self.constants.values())
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of these numbers: float32."""
+        return 4 * self.num_weights
+
     def size(self, *inputs: int) -> int:
         """Numbers in the value it makes, from those in the values it reads.
 
@@ -80,7 +87,8 @@ class Step:
         return 0
 
 
-def _fit(what: str, needed: int, given: int) -> None:
+def fit(what: str, needed: int, given: int) -> None:
+    """ValueError where a step gets another number of values than it takes."""
     if needed != given:
         raise ValueError(f"{what} takes {needed} values and gets {given}")
 
@@ -128,7 +136,7 @@ class Window(Step):
         return (self.window_size - self.hop_size,)
 
     def size(self, *inputs):
-        _fit(self.name, self.hop_size, inputs[0])
+        fit(self.name, self.hop_size, inputs[0])
         return self.window_size
 
     def multiply_adds(self, *inputs):
@@ -175,7 +183,7 @@ class Filterbank(Step):
         return int(np.count_nonzero(self.weights))
 
     def size(self, *inputs):
-        _fit(self.name, len(self.weights), inputs[0])
+        fit(self.name, len(self.weights), inputs[0])
         return self.weights.shape[1]
 
     def multiply_adds(self, *inputs):
@@ -196,7 +204,7 @@ class Cosines(Step):
     weights: Array
 
     def size(self, *inputs):
-        _fit(self.name, len(self.weights), inputs[0])
+        fit(self.name, len(self.weights), inputs[0])
         return self.weights.shape[1]
 
     def multiply_adds(self, *inputs):
@@ -229,7 +237,7 @@ class Detector(Step):
         return (4,)
 
     def size(self, *inputs):
-        _fit(self.name, len(self.weights), inputs[0])
+        fit(self.name, len(self.weights), inputs[0])
         return 1
 
     def multiply_adds(self, *inputs):
@@ -252,32 +260,12 @@ class Normalize(Step):
     deviation: Array
 
     def size(self, *inputs):
-        _fit(self.name, len(self.mean), inputs[0])
+        fit(self.name, len(self.mean), inputs[0])
         return inputs[0]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Convolution(Step):
-    """A convolution over the frames so far and the neighbouring filters. The state is the frames that the next still
-    sees, a picture (channels, frames, filters).
-
-    Attributes:
-        weight: (outputs, channels / groups, kernel frames, kernel filters), a batch normalisation folded in.
-        bias: (outputs,) or None.
-        filters: of the picture it reads; 1 for a plain vector of channels.
-        groups: as in PyTorch; the number of channels for a depthwise convolution.
-        stride: over filters.
-        padding: zeros at both ends of the filters.
-        dilation: over frames.
-    """
-
-    weight: Array
-    bias: Array | None = None
-    filters: int = 1
-    groups: int = 1
-    stride: int = 1
-    padding: int = 0
-    dilation: int = 1
+class Picture:
+    """Sizes of a convolution over frames and filters, whatever its numbers are: of the fields of `Convolution`."""
 
     @property
     def channels(self) -> int:
@@ -299,11 +287,35 @@ class Convolution(Step):
         return (self.channels * self.past * self.filters,) if self.past else ()
 
     def size(self, *inputs):
-        _fit(self.name, self.channels * self.filters, inputs[0])
+        fit(self.name, self.channels * self.filters, inputs[0])
         return math.prod(self.outputs)
 
     def multiply_adds(self, *inputs):
         return self.weight.size * self.outputs[1]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(Picture, Step):
+    """A convolution over the frames so far and the neighbouring filters. The state is the frames that the next still
+    sees, a picture (channels, frames, filters).
+
+    Attributes:
+        weight: (outputs, channels / groups, kernel frames, kernel filters), a batch normalisation folded in.
+        bias: (outputs,) or None.
+        filters: of the picture it reads; 1 for a plain vector of channels.
+        groups: as in PyTorch; the number of channels for a depthwise convolution.
+        stride: over filters.
+        padding: zeros at both ends of the filters.
+        dilation: over frames.
+    """
+
+    weight: Array
+    bias: Array | None = None
+    filters: int = 1
+    groups: int = 1
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -322,7 +334,7 @@ class Add(Step):
         return (self.source, self.other)
 
     def size(self, *inputs):
-        _fit(self.name, inputs[0], inputs[1])
+        fit(self.name, inputs[0], inputs[1])
         return inputs[0]
 
 
@@ -360,7 +372,7 @@ class Recurrent(Step):
         return (self.hidden_size,)
 
     def size(self, *inputs):
-        _fit(self.name, self.weight_ih.shape[1], inputs[0])
+        fit(self.name, self.weight_ih.shape[1], inputs[0])
         return self.hidden_size
 
     def multiply_adds(self, *inputs):
@@ -430,7 +442,7 @@ class FastGRNN(Step):
         return (self.hidden_size,)
 
     def size(self, *inputs):
-        _fit(self.name, self.input_weights[0].shape[1], inputs[0])
+        fit(self.name, self.input_weights[0].shape[1], inputs[0])
         return self.hidden_size
 
     def multiply_adds(self, *inputs):
@@ -445,7 +457,7 @@ class Linear(Step):
     bias: Array
 
     def size(self, *inputs):
-        _fit(self.name, self.weight.shape[1], inputs[0])
+        fit(self.name, self.weight.shape[1], inputs[0])
         return len(self.weight)
 
     def multiply_adds(self, *inputs):
