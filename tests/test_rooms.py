@@ -12,6 +12,7 @@ ROOMS = (
     "corpus",
     "networks",
     "spotter",
+    "native",
     "data",
     "runs",
     "export",
@@ -19,6 +20,7 @@ ROOMS = (
     "training",
     "sweeping",
     "gallery",
+    "listen",
 )
 """From the ground up. docs/architecture.md says what each is for."""
 COMMANDS = {"__init__.py", "tune_vad.py"}

@@ -43,20 +43,20 @@ def read(
     samples, a peak over `MAX_PEAK`, a rate outside `RATES`, more than `MAX_CHANNELS` channels, or more than
     `max_seconds` to decode (checked against the header first).
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _decode(path, file, start, duration, max_seconds)
 
 
 def length(path: str | os.PathLike) -> float:
     """Seconds that a recording's header promises. Raises BrokenRecording as `read` does, short of decoding."""
-    with _opened(path) as file:
+    with opened(path) as file:
         if not 0 < file.frames < UNKNOWN_FRAMES:
             raise BrokenRecording(path, "its header does not say how long it is")
         return file.frames / file.samplerate
 
 
 @contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
+def opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
     """The open file, of a usable rate and number of channels; whatever libsndfile raises becomes BrokenRecording."""
     _check_file(path)
     try:

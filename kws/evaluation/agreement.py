@@ -9,15 +9,21 @@ import numpy as np
 from kws.evaluation.ell_runtime import EllRuntime
 from kws.evaluation.stream.modes import hear_clips, share, stream_order
 from kws.export.onnx_stream import FILE_NAME, StreamModel
+from kws.native import CModel
+from kws.native.compiler import find_compiler
+from kws.program import stored
+from kws.runs.names import INT8
 from kws.spotter import Spotter
 from kws.spotter.runtime import Runtime, TorchRuntime
 from kws.support.errors import KwsError
 
-RUNTIMES = ("onnx", "ell")
+RUNTIMES = ("onnx", "ell", "c", "c_int8")
 
 
 def find_runtime(name: str, spotter: Spotter, exports: Path) -> Runtime | None:
     """The runtime of this name for the files in a run's exports/; None when they have not been exported.
+
+    C is written anew from the spotter and compiled, for what lies in a folder from elsewhere is not to be run.
 
     Raises:
         KwsError: no such runtime, or a file that cannot be read or hears other words.
@@ -27,10 +33,18 @@ def find_runtime(name: str, spotter: Spotter, exports: Path) -> Runtime | None:
     if name == "onnx":
         path = exports / FILE_NAME
         runtime = StreamModel(path) if path.is_file() else None
+    elif name == "c":
+        runtime = CModel.of(spotter) if (exports / name).is_dir() and find_compiler() else None
+    elif name == "c_int8":
+        path = exports / INT8
+        here = path.is_file() and find_compiler()
+        runtime = CModel.of(spotter, stored.read(path, spotter.program())) if here else None
     else:
         pair = [exports / "featurizer.ell", exports / ("classifier_vad.ell" if spotter.vad else "classifier.ell")]
         whole = all(path.is_file() for path in pair)
         runtime = EllRuntime(*pair, spotter.sample_rate, spotter.featurizer.scale) if whole else None
+    if runtime is not None:
+        runtime.name = name
     if runtime is not None and tuple(runtime.labels) != spotter.labels:
         raise KwsError(f"the {name} files in {str(exports)!r} hear other words than the spotter; export it again.")
     return runtime

@@ -12,11 +12,13 @@ from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter
 from kws.evaluation.console import show
 from kws.evaluation.report import write_report
+from kws.program import stored as stored_program
 from kws.runs import hparams, summary
 from kws.runs.configuration import build
-from kws.runs.names import EVALUATION, REPORT, RESULTS, SPOTTER
+from kws.runs.names import EVALUATION, EXPORTS, INT8, REPORT, RESULTS, SPOTTER
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
+from kws.spotter.quantized import with_program
 from kws.spotter.runtime import log_probabilities
 from kws.support import files
 from kws.support.environment import environment
@@ -30,9 +32,12 @@ def evaluate(config: DictConfig) -> float:
     if config.calibrate and not config.detection.hours > 0:
         raise KwsError("calibrate=true needs a stream to choose the threshold on; set detection.hours above 0.")
     spotter, run_directory = load_spotter(config.run)
+    if config.weights != "float32":
+        spotter = in_integers(spotter, run_directory, config)
     if not spotter.classifier.streams:
         leave_out_streams(config, type(spotter.classifier).__name__)
-    output = Path(config.output) if config.output else run_directory
+    beside = run_directory if config.weights == "float32" else run_directory / config.weights
+    output = Path(config.output) if config.output else beside
     data = open_data(config, spotter, run_directory)
     # Exported files hold the detector that was stored, whatever is chosen or calibrated here.
     stored, _ = load_spotter(config.run)
@@ -72,7 +77,7 @@ def evaluate(config: DictConfig) -> float:
     results |= as_used.judge_runtimes(
         stored,
         list(config.runtimes),
-        run_directory / "exports",
+        run_directory / EXPORTS,
         clips,
         labels,
         config.seed,
@@ -91,6 +96,21 @@ def evaluate(config: DictConfig) -> float:
     show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]
+
+
+def in_integers(spotter: Spotter, run_directory: Path, config: DictConfig) -> Spotter:
+    """The spotter with the integer network that was exported."""
+    if config.weights != "int8":
+        raise KwsError(f"weights={config.weights} is unknown; choose float32 or int8.")
+    if config.calibrate:
+        raise KwsError("calibrate=true stores thresholds in the float32 spotter; calibrate that, then export it again.")
+    path = run_directory / EXPORTS / INT8
+    if not path.is_file():
+        raise KwsError(
+            f"weights=int8: there is no {str(path)!r}; make it with python export.py run={config.run} export=c "
+            "export.c.weights=int8"
+        )
+    return with_program(spotter, stored_program.read(path, spotter.program()))
 
 
 def leave_out_streams(config: DictConfig, network: str) -> None:

@@ -33,11 +33,18 @@ class Probe:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and how it compares; `parity` is None for files that compute nothing."""
+    """A file or folder that was written.
+
+    Attributes:
+        format: what results.json calls it.
+        parity: how it compares with PyTorch; None for files that compute nothing.
+        native: what it takes on a machine, for ``native`` of results.json; None where that is not known.
+    """
 
     format: str
     path: Path
     parity: Parity | None = None
+    native: dict[str, float | int | None] | None = None
 
 
 class Exporter(pl.Callback):

@@ -7,5 +7,7 @@ SPOTTER = "spotter.ckpt"
 RESULTS = "results.json"
 EVALUATION = "evaluation.json"
 REPORT = "evaluation.html"
+EXPORTS = "exports"
+INT8 = "c_int8/int8.npz"  # below exports/: the network in integers
 ERROR = "error.txt"  # of a sweep's job that failed: the sentence
 MODES = ("reset", "never", "vad")  # what evaluation.json calls the streaming modes, see kws.evaluation.stream.modes

@@ -41,16 +41,20 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
         table.add_row("recordings left out", str(len(results["corpus"]["refused"])))
     for name, parity in results["parity"].items():
         table.add_row(f"{name} against PyTorch", parity_text(parity))
+    for name, figures in results["native"].items():
+        table.add_row(f"{name} on a machine", native_text(figures))
     console.print(table)
-    show_paths(results["exports"], directory, (SPOTTER, RESULTS, CONFIG, "confusion.png"))
+    show_paths(results["exports"], directory, (SPOTTER, RESULTS, CONFIG, "confusion.png"), results["streams"])
 
 
-def show_paths(exports: dict[str, str], directory: Path, written: Iterable[str]) -> None:
-    """Print where everything lies, one path a line and unbroken; the run directory last."""
+def show_paths(exports: dict[str, str], directory: Path, written: Iterable[str], streams: bool) -> None:
+    """Print where everything lies, one path a line and unbroken, and how to listen; the run directory last."""
     directory = nearby(directory)
     for path in (*written, *exports.values()):
         print(directory / path)
     print(f"tensorboard --logdir {directory}")
+    if streams:
+        print(f"python -m kws.listen {directory} --microphone    (or recordings in its place)")
     print(directory, flush=True)
 
 
@@ -63,6 +67,13 @@ def nearby(path: Path) -> Path:
 def parity_text(parity: dict[str, Any]) -> str:
     """One line on how an export compares with PyTorch."""
     return f"differs by {parity['max_abs_difference']:.1e} at most; same label on {percent(parity['label_agreement'])}"
+
+
+def native_text(figures: dict[str, Any]) -> str:
+    """One line on what a spotter in C takes."""
+    flash, state, time = (figures[name] for name in ("flash_bytes", "state_bytes", "microseconds_per_hop"))
+    texts = [f"flash {flash / 1024:.1f} KiB" if flash else "", f"state {state:,} bytes" if state else ""]
+    return ", ".join(text for text in [*texts, f"{time:.1f} µs a hop here" if time else ""] if text) or "not measured"
 
 
 def show_evaluation(results: dict[str, Any], directory: Path, console: Console | None = None) -> None:

@@ -46,7 +46,7 @@ def test_evaluate(arguments, home):
     assert found["streaming"]["vad"]["parameters"]["tau_up"] == 1.5, "the detector that was chosen"
     assert [p["false_alarms_per_hour"] for p in found["detection"]["operating_points"]] == [0.1, 0.5, 1, 10]
     assert found["agreement"] == {}
-    assert found["runtimes_missing"] == ["onnx", "ell"]
+    assert found["runtimes_missing"] == ["onnx", "ell", "c"]
     for path in ("evaluation.html", "pictures/det.png", "pictures/timeline.png", "pictures/confusion.png"):
         assert Path("out", path).stat().st_size > 1000
     assert list(Path("out/tensorboard/evaluation").iterdir())

@@ -1,0 +1,66 @@
+/* From log-probabilities to detections:
+ *
+ *     mean over the last hops ─► best word ─► threshold ─► so many hops in a row ─► not soon after the last one
+ */
+#include "exponential.h"
+#include "kws_model.h"
+#include <string.h>
+
+/* The best word by its mean probability over the last `hops`, and that mean. */
+static float best_of(const kws_decoder *d, int hops, int *word)
+{
+    float sums[KWS_WORDS] = {0.0f};
+    int slot = d->newest + KWS_MAX_SMOOTHING - (hops - 1);
+    for (int hop = 0; hop < hops; hop++, slot++) { /* from the oldest on */
+        const float *const heard = d->probabilities[slot % KWS_MAX_SMOOTHING];
+        for (int i = 0; i < KWS_WORDS; i++) {
+            sums[i] += heard[i];
+        }
+    }
+    for (int i = 0; i < KWS_WORDS; i++) {
+        sums[i] /= (float)hops;
+    }
+    *word = 0;
+    for (int i = 1; i < KWS_WORDS; i++) {
+        *word = sums[i] > sums[*word] ? i : *word;
+    }
+    return sums[*word];
+}
+
+int kws_decode(kws_state *state, const float *log_probabilities, kws_detection *detection)
+{
+    kws_decoder *const d = &state->decoder;
+    const kws_settings *const settings = &state->settings;
+    const int hops = settings->smoothing < 1                   ? 1
+                     : settings->smoothing > KWS_MAX_SMOOTHING ? KWS_MAX_SMOOTHING
+                                                               : (int)settings->smoothing;
+    d->newest = (d->newest + 1) % KWS_MAX_SMOOTHING;
+    for (int i = 0; i < KWS_WORDS; i++) {
+        d->probabilities[d->newest][i] = exponential(log_probabilities[kws_words[i]]);
+    }
+    int word;
+    const float score = best_of(d, hops, &word);
+    const int label = kws_words[word];
+    const int hit = score >= settings->threshold[label];
+    if (!hit || label != d->label) { /* the run of hits of the same word ends */
+        d->run = 0;
+        d->reported = 0;
+    }
+    d->label = label;
+    d->run += hit && d->run < INT32_MAX;
+    d->hops++;
+    d->score = score;
+    const int allowed = d->wait == 0;
+    d->wait -= !allowed;
+    if (!hit || d->run < settings->consecutive || d->reported || !allowed) {
+        return 0;
+    }
+    d->reported = 1;
+    d->wait = settings->refractory > 0 ? settings->refractory : 0;
+    if (detection != NULL) {
+        detection->label = label;
+        detection->confidence = score;
+        detection->sample = d->hops * (uint64_t)KWS_HOP;
+    }
+    return 1;
+}

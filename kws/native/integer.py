@@ -1,0 +1,294 @@
+"""The steps of integer networks in C (`kws.program.quantized`)."""
+
+from math import prod
+
+import numpy as np
+
+from kws.native.parts import Part, Value, translates
+from kws.program import quantized as q
+from kws.program.steps import Array
+from kws.support.errors import KwsError
+
+TILE = 8
+"""Rows of a matrix that are computed side by side, see c/integer_product.h; states are filled up to as many."""
+QUAD = 4
+"""Columns that are multiplied at a time; behind what is multiplied something lies that the missing ones may read."""
+NUMBERS = "int16_t"
+
+
+def up(count: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-count // multiple) * multiple
+
+
+def filled(array: Array, *sizes: int) -> Array:
+    """An array with zeros behind its ends, of the given sizes."""
+    wider = np.zeros(sizes, array.dtype)
+    wider[tuple(map(slice, array.shape))] = array
+    return wider
+
+
+def tiles(weight: Array) -> Array:
+    """A matrix (rows, columns) as c/integer_product.h wants it: (tiles, columns / 4, 8 rows, 4)."""
+    rows, columns = weight.shape
+    weight = filled(weight, up(rows, TILE), up(columns, QUAD))
+    return weight.reshape(-1, TILE, weight.shape[1] // QUAD, QUAD)[..., [0, 2, 1, 3]].swapaxes(1, 2)
+
+
+def in_turn(array: Array, gates: int) -> Array:
+    """Rows of gates one behind the other (gates · units, …) to tiles of them in turn, each gate filled up to whole ones."""
+    units = len(array) // gates
+    array = array.reshape(gates, units, *array.shape[1:])
+    array = filled(array, gates, up(units, TILE), *array.shape[2:])
+    array = array.reshape(gates, -1, TILE, *array.shape[2:]).swapaxes(0, 1)
+    return array.reshape(-1, *array.shape[3:])
+
+
+class Matrix:
+    """A matrix of a step, and how its sums become the next numbers.
+
+    Args:
+        name: of its tables in C.
+        weight: (rows, columns). multiplier, shift: (rows,).
+        gates: of a recurrent layer, whose rows then lie in turn.
+
+    Attributes:
+        tables: for `Part`.
+        initialiser: of an integer_matrix.
+    """
+
+    def __init__(self, name: str, weight: Array, multiplier: Array, shift: Array, gates: int = 1):
+        self.tables = {
+            f"{name}_weights": tiles(in_turn(weight, gates)),
+            f"{name}_multipliers": in_turn(multiplier, gates),
+            f"{name}_shifts": in_turn(shift, gates),
+        }
+        self.initialiser = ", ".join([*(f"{{{table}}}" for table in self.tables), str(up(weight.shape[1], QUAD))])
+
+
+@translates(q.Quantize)
+def quantize(step: q.Quantize, source: Value) -> Part:
+    """c/integer_quantize.c."""
+    call = f"integer_quantize({{out}}, {{source}}, {source.size}, {{mean}}, {{factor}});"
+    tables = {"mean": step.mean, "factor": step.factor}
+    about = f"to integers of the fraction {step.fraction}"
+    return Part(("integer_quantize.c",), call, about, tables, ctype=NUMBERS)
+
+
+@translates(q.IntegerReLU)
+def relu(step: q.IntegerReLU, source: Value) -> Part:
+    """c/integer_relu.c."""
+    call = f"integer_relu({{out}}, {{source}}, {source.size});"
+    return Part(("integer_relu.c",), call, "max(x, 0)", over=True, ctype=NUMBERS, picture=source.picture)
+
+
+@translates(q.IntegerAdd)
+def add(step: q.IntegerAdd, source: Value) -> Part:
+    """c/integer_add.c."""
+    call = (
+        f"integer_add({{out}}, {{source}}, {2**step.left}, {{other}}, {2**step.other_left}, {source.size}, "
+        f"{step.right}, {_low(step)});"
+    )
+    about = f"x + {step.other}{_relu(step)}"
+    return Part(("integer_add.c",), call, about, over=True, ctype=NUMBERS, picture=source.picture)
+
+
+@translates(q.IntegerGRU)
+def gru(step: q.IntegerGRU, source: Value) -> Part:
+    """c/integer_gru.c."""
+    tables, constants = _recurrent(step, source)
+    tables["bias_n"] = filled(step.bias_n, up(step.hidden_size, TILE))
+    call = f"integer_gru({{h}}, {step.hidden_size}, {{source}}, &{{W_i}}, {{bias}}, &{{W_h}}, {{bias_n}}, {{work}});"
+    return _layer(step, source, "GRU", call, tables, constants)
+
+
+@translates(q.IntegerLSTM)
+def lstm(step: q.IntegerLSTM, source: Value) -> Part:
+    """c/integer_lstm.c."""
+    tables, constants = _recurrent(step, source)
+    call = (
+        f"integer_lstm({{h}}, {{c}}, {step.hidden_size}, {step.cell_fraction}, {{source}}, &{{W_i}}, {{bias}}, &{{W_h}}, "
+        "{work});"
+    )
+    return _layer(step, source, "LSTM", call, tables, constants, states=("h", "c"))
+
+
+def _recurrent(step: q.IntegerRecurrent, source: Value) -> tuple[dict, dict]:
+    """Tables and constants that GRU and LSTM share."""
+    gates = step.GATES
+    W_i = Matrix("W_i", source.columns(step.weight_ih), step.multiplier_ih, step.shift_ih, gates)
+    W_h = Matrix("W_h", step.weight_hh, step.multiplier_hh, step.shift_hh, gates)
+    constants = {name: ("integer_matrix", matrix.initialiser) for name, matrix in (("W_i", W_i), ("W_h", W_h))}
+    return {**W_i.tables, **W_h.tables, "bias": in_turn(step.bias_ih, gates)}, constants
+
+
+def _layer(step, source: Value, kind: str, call: str, tables, constants, states=("h",), work: int = 0) -> Part:
+    """A recurrent layer; its scratch holds the next hidden state, and `work` numbers."""
+    size = up(step.hidden_size, TILE)
+    return Part(
+        (f"integer_{kind.lower()}.c",),
+        call,
+        f"{kind} of {step.hidden_size} units",
+        tables,
+        constants,
+        states=dict.fromkeys(states, size),
+        state_type=NUMBERS,
+        work=size + work,
+        work_type=NUMBERS,
+        is_state="h",
+        ctype=NUMBERS,
+        room=_room(source),
+    )
+
+
+@translates(q.IntegerFastGRNN)
+def fastgrnn(step: q.IntegerFastGRNN, source: Value) -> Part:
+    """c/integer_fastgrnn.c."""
+    size, tables, constants, ranks = up(step.hidden_size, TILE), {}, {}, []
+    sides = {
+        "W": (step.input_weights, step.input_multipliers, step.input_shifts),
+        "U": (step.hidden_weights, step.hidden_multipliers, step.hidden_shifts),
+    }
+    for letter, (weights, multipliers, shifts) in sides.items():
+        weights = (source.columns(weights[0]), *weights[1:]) if letter == "W" else weights
+        made = [
+            Matrix(f"{letter}{number}", *constant)
+            for number, constant in enumerate(zip(weights, multipliers, shifts, strict=True), 1)
+        ]
+        for matrix in made:
+            tables |= matrix.tables
+        second = f"{{{{{made[1].initialiser}}}}}" if len(made) > 1 else "{{NULL, NULL, NULL, 0}}"
+        ranks.append(len(weights[0]) if len(made) > 1 else 0)
+        constants[letter] = ("integer_factors", f"{{{{{made[0].initialiser}}}}}, {second}, {ranks[-1]}")
+    tables["gate_bias"], tables["update_bias"] = filled(step.gate_bias, size), filled(step.update_bias, size)
+    hard = ", ".join(str(int(name.startswith("hard"))) for name in (step.gate, step.update))
+    call = (
+        f"integer_fastgrnn({{h}}, {step.hidden_size}, {step.fraction}, {{source}}, &{{W}}, &{{U}}, {{gate_bias}}, "
+        f"{{update_bias}}, {step.zeta}, {step.nu}, {hard}, {{work}});"
+    )
+    return _layer(step, source, "FastGRNN", call, tables, constants, work=sum(up(rank, TILE) for rank in ranks))
+
+
+@translates(q.IntegerConvolution)
+def convolution(step: q.IntegerConvolution, source: Value) -> Part:
+    """c/integer_convolve.c, or c/integer_convolve_channels.c where every channel is a group."""
+    outputs, inputs, frames, width = step.weight.shape
+    weight = read_as_it_lies(step, source)
+    shape = {
+        "channels": step.channels,
+        "filters": step.filters,
+        "outputs": outputs,
+        "output_filters": step.outputs[1],
+        "frames": frames,
+        "width": width,
+        "stride": step.stride,
+        "padding": step.padding,
+        "dilation": step.dilation,
+        "groups": step.groups,
+        "low": _low(step),
+    }
+    constants = {"shape": ("integer_convolution", ", ".join(f".{name} = {value}" for name, value in shape.items()))}
+    past = "{past}" if step.past else "NULL"
+    common = {
+        "states": {"past": step.state_sizes[0]} if step.past else {},
+        "state_type": NUMBERS,
+        "ctype": NUMBERS,
+        "picture": step.outputs if step.outputs[1] > 1 else None,
+    }
+    about = _about(step)
+    if step.groups == step.channels == outputs:
+        tables = {
+            "weights": weight[:, 0].transpose(1, 2, 0),  # (frames, width, channels)
+            "bias": step.bias,
+            "multipliers": step.multiplier,
+            "shifts": step.shift,
+        }
+        call = (
+            f"integer_convolve_channels(&{{shape}}, {{out}}, {{source}}, {past}, {{weights}}, {{bias}}, {{multipliers}}, "
+            "{shifts}, {work});"
+        )
+        scratch = {"work": outputs, "work_type": "int32_t"}
+        return Part(("integer_convolve_channels.c",), call, about, tables, constants, **scratch, **common)
+    rows, columns = outputs // step.groups, frames * width * inputs
+    grouped = weight.transpose(0, 2, 3, 1).reshape(step.groups * rows, columns)  # (outputs, (frames, width, inputs))
+    # Each group is filled up to whole tiles, as gates are.
+    matrix = Matrix("matrix", *_by_groups(step.groups, grouped, step.multiplier, step.shift))
+    (bias,) = _by_groups(step.groups, step.bias)
+    call = f"integer_convolve(&{{shape}}, {{out}}, {{source}}, {past}, &{{matrix}}, {{bias}}, {{work}});"
+    constants["matrix"] = ("integer_matrix", matrix.initialiser)
+    as_it_lies = step.groups * frames * width == 1 and step.padding == 0
+    if as_it_lies:
+        call = call.replace("{work}", "NULL")
+    return Part(
+        ("integer_convolve.c",),
+        call,
+        about,
+        {**matrix.tables, "bias": bias},
+        constants,
+        work=0 if as_it_lies else up(columns, QUAD),
+        work_type=NUMBERS,
+        room=_room(source, columns) if as_it_lies else 0,
+        **common,
+    )
+
+
+def _by_groups(groups: int, *arrays: Array) -> list[Array]:
+    """Rows (outputs, …), those of each group filled up to whole tiles."""
+    made = []
+    for array in arrays:
+        array = array.reshape(groups, -1, *array.shape[1:])
+        array = filled(array, groups, up(array.shape[1], TILE), *array.shape[2:])
+        made.append(array.reshape(-1, *array.shape[2:]))
+    return made
+
+
+def read_as_it_lies(step: q.IntegerConvolution, source: Value) -> Array:
+    """The weight of a convolution for a picture that lies as (filters, channels).
+
+    Raises:
+        KwsError: the source lies otherwise.
+    """
+    if source.picture is not None and step.filters == step.groups == step.weight.shape[2] == 1:
+        return source.columns(step.weight[:, :, 0, 0]).reshape(step.weight.shape)  # read as one row of channels
+    if source.picture in (None, (step.channels, step.filters)) and (
+        source.picture is not None or 1 in (step.channels, step.filters)
+    ):
+        return step.weight
+    raise KwsError(f"export=c: {step.name!r} takes a picture for which {source.name!r} lies in the wrong order.")
+
+
+@translates(q.Scores)
+def scores(step: q.Scores, source: Value) -> Part:
+    """c/integer_scores.c; the totals stay to be looked at, for they are the same on every machine."""
+    outputs, inputs = step.weight.shape
+    tables = {"weights": tiles(source.columns(step.weight)), "bias": step.bias, "scale": step.scale}
+    call = (
+        f"integer_scores({{out}}, state->totals, {outputs}, {{source}}, {up(inputs, QUAD)}, {{weights}}, {{bias}}, "
+        "{scale});"
+    )
+    return Part(("integer_scores.c",), call, f"{outputs} scores", tables, room=_room(source))
+
+
+def _room(source: Value, columns: int = 0) -> int:
+    """Numbers in the place of a value whose last `columns` (all where 0) are multiplied with whole quads of weights."""
+    columns = columns or source.size
+    return source.size - columns + up(columns, QUAD)
+
+
+def _low(step: q.IntegerConvolution | q.IntegerAdd) -> int:
+    return 0 if step.relu else -q.LIMIT
+
+
+def _relu(step: q.IntegerConvolution | q.IntegerAdd) -> str:
+    return ", where it is above 0" if step.relu else ""
+
+
+def _about(step: q.IntegerConvolution) -> str:
+    outputs, _, frames, width = step.weight.shape
+    picture = f"{step.channels}×{step.filters} to {outputs}×{step.outputs[1]}"
+    if step.filters == 1:
+        picture = f"{step.channels} to {outputs} channels"
+    return (
+        f"convolution of {picture}{f' over {frames} frames' if frames > 1 else ''}"
+        f"{f' and {width} filters' if width > 1 else ''}{_relu(step)}"
+    )

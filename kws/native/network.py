@@ -1,0 +1,165 @@
+"""The steps of networks in C."""
+
+from kws.native.parts import Part, Value, by_columns, number, translates
+from kws.program import steps
+from kws.support.errors import KwsError
+
+
+@translates(steps.Normalize)
+def normalize(step: steps.Normalize, source: Value) -> Part:
+    """c/normalize.c."""
+    call = f"normalize({{out}}, {{source}}, {source.size}, {{mean}}, {{deviation}});"
+    tables = {"mean": step.mean, "deviation": step.deviation}
+    return Part(("normalize.c",), call, "to zero mean and unit deviation", tables, over=True)
+
+
+@translates(steps.GRU)
+def gru(step: steps.GRU, source: Value) -> Part:
+    """c/gru.c: the recurrent biases of r and z join those of the input, that of n stays inside the reset gate."""
+    units = step.hidden_size
+    bias = step.bias_ih.copy()
+    bias[: 2 * units] += step.bias_hh[: 2 * units]
+    tables = {
+        "W_i": by_columns(source.columns(step.weight_ih)),
+        "bias": bias,
+        "W_hrz": by_columns(step.weight_hh[: 2 * units]),
+        "W_hn": by_columns(step.weight_hh[2 * units :]),
+        "bias_n": step.bias_hh[2 * units :],
+    }
+    call = (
+        f"gru({{h}}, {units}, {{source}}, {source.size}, {{W_i}}, {{bias}}, {{W_hrz}}, {{W_hn}}, {{bias_n}}, {{work}});"
+    )
+    return Part(("gru.c",), call, f"GRU of {units} units", tables, states={"h": units}, work=4 * units, is_state="h")
+
+
+@translates(steps.LSTM)
+def lstm(step: steps.LSTM, source: Value) -> Part:
+    """c/lstm.c: both biases in one."""
+    units = step.hidden_size
+    tables = {
+        "W_i": by_columns(source.columns(step.weight_ih)),
+        "W_h": by_columns(step.weight_hh),
+        "bias": step.bias_ih + step.bias_hh,
+    }
+    call = f"lstm({{h}}, {{c}}, {units}, {{source}}, {source.size}, {{W_i}}, {{W_h}}, {{bias}}, {{work}});"
+    states = {"h": units, "c": units}
+    return Part(("lstm.c",), call, f"LSTM of {units} units", tables, states=states, work=4 * units, is_state="h")
+
+
+@translates(steps.FastGRNN)
+def fastgrnn(step: steps.FastGRNN, source: Value) -> Part:
+    """c/fastgrnn.c."""
+    units = step.hidden_size
+    tables = {"bias": step.gate_bias, "difference": step.update_bias - step.gate_bias}
+    constants, ranks = {}, []
+    for letter, (first, *second) in (("W", step.input_weights), ("U", step.hidden_weights)):
+        first = source.columns(first) if letter == "W" else first
+        tables[f"{letter}1"] = by_columns(first)
+        rank = 0
+        if second:
+            tables[f"{letter}2"], rank = by_columns(second[0]), len(first)
+        ranks.append(rank)
+        names = f"{{{letter}1}}, {{{letter}2}}" if second else f"{{{letter}1}}, NULL"
+        constants[letter] = ("factors", f"{names}, {rank}")
+    zeta, nu = (number(gain) for gain in step.gains)
+    hard = ", ".join(str(int(name.startswith("hard"))) for name in (step.gate, step.update))
+    call = (
+        f"fastgrnn({{h}}, {units}, {{source}}, {source.size}, &{{W}}, &{{U}}, {{bias}}, {{difference}}, {zeta}, {nu}, "
+        f"{hard}, {{work}});"
+    )
+    return Part(
+        ("fastgrnn.c",),
+        call,
+        f"FastGRNN of {units} units",
+        tables,
+        constants,
+        states={"h": units},
+        work=units + max(ranks),
+        is_state="h",
+    )
+
+
+@translates(steps.Convolution)
+def convolution(step: steps.Convolution, source: Value) -> Part:
+    """c/convolve.c, or c/convolve_channels.c where every channel is a group; pictures lie as (filters, channels)."""
+    outputs, inputs, frames, width = step.weight.shape
+    weight = step.weight
+    if source.picture is not None and step.filters == step.groups == frames == 1:
+        weight = source.columns(weight[:, :, 0, 0]).reshape(weight.shape)  # a picture read as one row of channels
+    elif source.picture != (step.channels, step.filters) and 1 not in (step.channels, step.filters):
+        raise KwsError(f"export=c: {step.name!r} takes a picture for which {source.name!r} lies in the wrong order.")
+    elif source.picture is not None and source.picture != (step.channels, step.filters):
+        raise KwsError(f"export=c: {step.name!r} takes a row for which {source.name!r} lies in the wrong order.")
+    shape = {
+        "channels": step.channels,
+        "filters": step.filters,
+        "outputs": outputs,
+        "output_filters": step.outputs[1],
+        "frames": frames,
+        "width": width,
+        "stride": step.stride,
+        "padding": step.padding,
+        "dilation": step.dilation,
+        "groups": step.groups,
+    }
+    tables = {} if step.bias is None else {"bias": step.bias}
+    bias = "NULL" if step.bias is None else "{bias}"
+    past = "{past}" if step.past else "NULL"
+    if step.groups == step.channels == outputs:
+        tables["weights"] = weight[:, 0].transpose(1, 2, 0)  # (frames, width, channels)
+        file, work = "convolve_channels.c", 0
+        call = f"convolve_channels(&{{shape}}, {{out}}, {{source}}, {past}, {{weights}}, {bias});"
+    else:
+        file, work = "convolve.c", frames * width * inputs
+        grouped = weight.reshape(step.groups, -1, inputs, frames, width)
+        tables["weights"] = grouped.transpose(0, 3, 4, 2, 1)  # (groups, frames, width, inputs, outputs)
+        call = f"convolve(&{{shape}}, {{out}}, {{source}}, {past}, {{weights}}, {bias}, {{work}});"
+    return Part(
+        (file,),
+        call,
+        _about(step),
+        tables,
+        {"shape": ("convolution", ", ".join(f".{name} = {value}" for name, value in shape.items()))},
+        states={"past": step.state_sizes[0]} if step.past else {},
+        work=work,
+        picture=step.outputs if step.outputs[1] > 1 else None,
+    )
+
+
+def _about(step: steps.Convolution) -> str:
+    outputs, _, frames, width = step.weight.shape
+    picture = f"{step.channels}×{step.filters} to {outputs}×{step.outputs[1]}"
+    if step.filters == 1:
+        picture = f"{step.channels} to {outputs} channels"
+    frames = f" over {frames} frames" if frames > 1 else ""
+    return f"convolution of {picture}{frames}" + (f" and {width} filters" if width > 1 else "")
+
+
+@translates(steps.ReLU)
+def relu(step: steps.ReLU, source: Value) -> Part:
+    """c/relu.c."""
+    call = f"relu({{out}}, {{source}}, {source.size});"
+    return Part(("relu.c",), call, "max(x, 0)", over=True, picture=source.picture)
+
+
+@translates(steps.Add)
+def add(step: steps.Add, source: Value) -> Part:
+    """c/add.c."""
+    call = f"add({{out}}, {{source}}, {{other}}, {source.size});"
+    return Part(("add.c",), call, f"x + {step.other}", over=True, picture=source.picture)
+
+
+@translates(steps.Linear)
+def linear(step: steps.Linear, source: Value) -> Part:
+    """c/linear.c."""
+    outputs = len(step.weight)
+    tables = {"weights": by_columns(source.columns(step.weight)), "bias": step.bias}
+    call = f"linear({{out}}, {outputs}, {{source}}, {source.size}, {{weights}}, {{bias}});"
+    return Part(("linear.c",), call, f"{outputs} scores", tables)
+
+
+@translates(steps.LogSoftmax)
+def log_softmax(step: steps.LogSoftmax, source: Value) -> Part:
+    """c/log_softmax.c."""
+    call = f"log_softmax({{out}}, {{source}}, {source.size});"
+    return Part(("log_softmax.c",), call, "scores to log-probabilities", over=True)
