@@ -6,6 +6,8 @@ measures, on this machine and in one run, microseconds per hop and the share of 
 
 * the spotter's PyTorch step with its featurizer, VAD and reset, for one stream and for 64 as a batch;
 * its streaming ONNX file in onnxruntime, the same;
+* its C, compiled here: the same, and for 1,000 streams hop by hop. A block is one call, as it would be from a program
+  in C, where the others are called once a hop;
 * pymicro-wakeword and pyopen-wakeword (pip install 'kws[benchmark]') with a model of theirs, one stream; and 64 of
   them one after the other, for they know no batches.
 
@@ -30,6 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kws.export.onnx_stream import StreamModel, stream_model
+from kws.native import CModel
+from kws.native.compiler import NONE_FOUND, find_compiler
 from kws.networks import RecurrentClassifier
 from kws.runs.stored import load_spotter
 from kws.spotter import Spotter
@@ -43,6 +47,7 @@ HERE = Path(__file__).parent
 BLOCK_SECONDS = 0.24  # about; a whole number of everybody's hops
 ROUNDS = 10
 STREAMS = 64
+MANY_STREAMS = 1000
 
 
 class Contestant(NamedTuple):
@@ -83,6 +88,7 @@ def main(arguments: list[str] | None = None) -> dict:
                 "parameters": spotter.num_parameters,
                 "sample_rate": spotter.sample_rate,
                 "bytes": path.stat().st_size,
+                "c_state_bytes": CModel.of(spotter).state_bytes if find_compiler() else None,
             },
             "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
             "environment": environment(),
@@ -105,6 +111,10 @@ def untrained() -> Spotter:
 def contestants(spotter: Spotter, path: Path) -> list[Contestant]:
     """Everybody who can be had; a package that is not installed is said and left out."""
     found = [ours(spotter, path, kind, streams) for kind in ("PyTorch step", "ONNX") for streams in (1, STREAMS)]
+    if find_compiler():
+        found += [in_c(spotter, streams) for streams in (1, STREAMS, MANY_STREAMS)]
+    else:
+        print(f"C is left out: {NONE_FOUND}.")
     for package, make in (("pymicro-wakeword", micro_wakeword), ("pyopen-wakeword", open_wakeword)):
         try:
             found += [make(f"{package} {version(package)}", streams) for streams in (1, STREAMS)]
@@ -143,6 +153,21 @@ def ours(spotter: Spotter, path: Path, kind: str, streams: int) -> Contestant:
                 step(samples)
 
     return Contestant(f"kws {kind}", seconds, hops, streams, listen)
+
+
+def in_c(spotter: Spotter, streams: int) -> Contestant:
+    """The spotter's C, a block in a call; inside of it hop after hop, and in each the streams one after the other."""
+    model, seconds = CModel.of(spotter), spotter.featurizer.hop_seconds
+    hops = max(1, round(BLOCK_SECONDS / seconds))
+    state = model.start(streams)
+    blocks = np.split(audio(streams, hops * model.hop_size * ROUNDS), ROUNDS, axis=1)
+    blocks = [np.ascontiguousarray(block) for block in blocks]
+
+    def listen(i: int) -> None:
+        nonlocal state
+        _, state = model.hear(blocks[i % ROUNDS], state)
+
+    return Contestant("kws C", seconds, hops, streams, listen)
 
 
 def micro_wakeword(name: str, streams: int) -> Contestant:

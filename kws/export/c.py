@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from kws.export.base import Exported, Exporter, Probe
-from kws.export.c_parity import compare_detections, compare_streams
 from kws.export.parity import Parity
+from kws.export.stream_parity import compare_detections, compare_streams
 from kws.native import builds, compiler, folder, measure
 from kws.native.library import CModel
 from kws.spotter import Spotter

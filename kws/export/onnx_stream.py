@@ -16,11 +16,12 @@ import onnx
 import torch
 from onnx import TensorProto
 
+from kws.export import stream_parity
 from kws.export.base import Exported, Exporter, Probe
 from kws.export.onnx import metadata
 from kws.export.onnx_graph import Graph
 from kws.export.onnx_steps import FrameTranslator
-from kws.export.parity import Parity, ParityError, allowed
+from kws.export.parity import Parity
 from kws.program import SAMPLES, VOICE, Program
 from kws.program import steps as s
 from kws.spotter import Spotter
@@ -29,7 +30,6 @@ from kws.support import files
 from kws.support.onnx_session import session
 
 FILE_NAME = "stream.onnx"
-TIE = 1e-4  # relative distance from a threshold at which rounding may decide
 
 
 def stream_model(spotter: Spotter) -> onnx.ModelProto:
@@ -225,57 +225,13 @@ class StreamModel:
         return Outputs(outputs, np.stack(voices, axis=1) if voices else None), state
 
 
-@torch.no_grad()
 def compare_streams(spotter: Spotter, model: StreamModel, waveforms: np.ndarray, tolerance: float) -> Parity:
-    """Run both over the clips as one stream without a break, and compare every frame.
+    """Run both over the clips as one stream; see `kws.export.stream_parity.compare_streams`."""
 
-    Where PyTorch's level lies within rounding of one of the detector's thresholds, the two may rightly decide
-    differently; from there the file goes on with PyTorch's state.
+    def resume(samples, before, signal, theirs) -> dict[str, np.ndarray]:
+        return _state_of(spotter, model, theirs)
 
-    Raises:
-        ParityError: a log-probability is further off than `tolerance`, or the voice differs and it was no tie.
-    """
-    hop = model.hop_size
-    count = waveforms.shape[1] // hop
-    samples = np.ascontiguousarray(waveforms[:, : count * hop].reshape(1, -1), np.float32)
-    state, theirs = model.start(), spotter.initial_state()
-    largest, same, total, block = 0.0, 0, 0, 64
-    for start in range(0, samples.shape[1] // hop, block):
-        piece = samples[:, start * hop : (start + block) * hop]
-        before = theirs
-        frames, theirs = spotter.stream(torch.from_numpy(piece), before)
-        outputs, state = model.hear(piece, state)
-        expected = frames.log_probabilities.numpy()
-        upto = expected.shape[1]
-        if (
-            frames.signal is not None
-            and (differs := np.flatnonzero(frames.signal[0].numpy() != outputs.signal[0])).size
-        ):
-            upto = int(differs[0])
-            _refuse_unless_tie(spotter, frames, before, upto, start)
-            state = _state_of(spotter, model, theirs)
-        difference = np.abs(expected[:, :upto] - outputs.log_probabilities[:, :upto])
-        limit = allowed(expected[:, :upto], tolerance)
-        largest = max(largest, float(difference.max(initial=0.0)))
-        if not (difference <= limit).all():
-            frame = int((np.nan_to_num(difference, nan=np.inf) / limit).max(axis=(0, 2)).argmax())
-            raise ParityError(
-                f"{FILE_NAME} differs from PyTorch by {difference[:, frame].max():.3g} in frame {start + frame} of the "
-                f"stream; {limit[:, frame].max():.3g} is allowed. The file has not been kept."
-            )
-        same += int((expected[:, :upto].argmax(-1) == outputs.log_probabilities[:, :upto].argmax(-1)).sum())
-        total += upto
-    return Parity(largest, same / max(total, 1), len(waveforms), tolerance)
-
-
-def _refuse_unless_tie(spotter: Spotter, frames, before, at: int, start: int) -> None:
-    vad, state = spotter.vad, before.vad
-    levels = vad.level(frames.features)
-    _, state = vad.follow(levels[:, : at + 1], state)
-    s, floor, level = vad.settings, float(state.noise_floor), float(levels[0, at])
-    edges = (s["threshold_up"] * floor, s["threshold_down"] * floor, s["level_threshold"])
-    if min(abs(level - edge) / max(edge, 1e-9) for edge in edges) > TIE:
-        raise ParityError(f"{FILE_NAME} hears voice otherwise than PyTorch in frame {start + at} of the stream.")
+    return stream_parity.compare_streams(spotter, model, resume, waveforms, tolerance, FILE_NAME)[0]
 
 
 def _state_of(spotter: Spotter, model: StreamModel, state) -> dict[str, np.ndarray]:

@@ -11,8 +11,8 @@ import yaml
 from kws.export import c
 from kws.export.base import Probe
 from kws.export.c import CExport, check
-from kws.export.c_parity import compare_detections, compare_streams
 from kws.export.parity import ParityError
+from kws.export.stream_parity import compare_detections, compare_streams
 from kws.native import CModel, compiler
 from kws.spotter.vad import VoiceActivityDetector
 from tests.native.spotters import DECODER, audio, make_spotter, model, need_compiler, spotter

@@ -40,10 +40,10 @@ def make(*overrides):
 
 @pytest.mark.parametrize("look_back", [0, 3])
 def test_it_is_exported_to_every_format(tmp_path, capsys, look_back):
-    config, spotter, probe = make(f"model.look_back={look_back}", "export=[onnx,onnx_stream,ell,graph]")
+    config, spotter, probe = make(f"model.look_back={look_back}", "export=[onnx,onnx_stream,ell,c,graph]")
     exporters = instantiate(config.export).values()
     exported = {e.format: e for exporter in exporters for e in exporter.write(spotter, probe, tmp_path)}
-    everywhere = {"onnx", "onnx_step", "onnx_stream", "spotter_dot", "spotter_svg"}
+    everywhere = {"onnx", "onnx_step", "onnx_stream", "c", "spotter_dot", "spotter_svg"}
     ell = {"featurizer_ell", "classifier_ell", "classifier_vad_ell", "vad_ell", "ell_onnx"}
     if look_back:  # ELL has no convolution that keeps earlier frames
         assert set(exported) == everywhere
