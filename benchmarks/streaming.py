@@ -6,8 +6,8 @@ measures, on this machine and in one run, microseconds per hop and the share of 
 
 * the spotter's PyTorch step with its featurizer, VAD and reset, for one stream and for 64 as a batch;
 * its streaming ONNX file in onnxruntime, the same;
-* its C, compiled here: the same, and for 1,000 streams hop by hop. A block is one call, as it would be from a program
-  in C, where the others are called once a hop;
+* its C, compiled here, in float32 and int8: the same, and for 1,000 streams hop by hop. A block is one call, as it
+  would be from a program in C, where the others are called once a hop;
 * pymicro-wakeword and pyopen-wakeword (pip install 'kws[benchmark]') with a model of theirs, one stream; and 64 of
   them one after the other, for they know no batches.
 
@@ -35,6 +35,8 @@ from kws.export.onnx_stream import StreamModel, stream_model
 from kws.native import CModel
 from kws.native.compiler import NONE_FOUND, find_compiler
 from kws.networks import RecurrentClassifier
+from kws.program import Program
+from kws.program.quantize import quantize
 from kws.runs.stored import load_spotter
 from kws.spotter import Spotter
 from kws.spotter.featurizer import Featurizer
@@ -112,7 +114,9 @@ def contestants(spotter: Spotter, path: Path) -> list[Contestant]:
     """Everybody who can be had; a package that is not installed is said and left out."""
     found = [ours(spotter, path, kind, streams) for kind in ("PyTorch step", "ONNX") for streams in (1, STREAMS)]
     if find_compiler():
-        found += [in_c(spotter, streams) for streams in (1, STREAMS, MANY_STREAMS)]
+        integers = quantize(spotter.program(), heard_features(spotter))
+        for program in (None, integers):
+            found += [in_c(spotter, streams, program) for streams in (1, STREAMS, MANY_STREAMS)]
     else:
         print(f"C is left out: {NONE_FOUND}.")
     for package, make in (("pymicro-wakeword", micro_wakeword), ("pyopen-wakeword", open_wakeword)):
@@ -155,9 +159,21 @@ def ours(spotter: Spotter, path: Path, kind: str, streams: int) -> Contestant:
     return Contestant(f"kws {kind}", seconds, hops, streams, listen)
 
 
-def in_c(spotter: Spotter, streams: int) -> Contestant:
-    """The spotter's C, a block in a call; inside of it hop after hop, and in each the streams one after the other."""
-    model, seconds = CModel.of(spotter), spotter.featurizer.hop_seconds
+@torch.no_grad()
+def heard_features(spotter: Spotter) -> np.ndarray:
+    """What the integers are calibrated on here, (N, T, F): their speed does not hang on it."""
+    return spotter.features(torch.from_numpy(audio(16, spotter.sample_rate))).numpy()
+
+
+def in_c(spotter: Spotter, streams: int, program: Program | None) -> Contestant:
+    """The spotter's C, a block in a call; inside of it hop after hop, and in each the streams one after the other.
+
+    Args:
+        spotter: what is written.
+        streams: how many.
+        program: its network in integers; None for float32.
+    """
+    model, seconds = CModel.of(spotter, program), spotter.featurizer.hop_seconds
     hops = max(1, round(BLOCK_SECONDS / seconds))
     state = model.start(streams)
     blocks = np.split(audio(streams, hops * model.hop_size * ROUNDS), ROUNDS, axis=1)
@@ -167,7 +183,7 @@ def in_c(spotter: Spotter, streams: int) -> Contestant:
         nonlocal state
         _, state = model.hear(blocks[i % ROUNDS], state)
 
-    return Contestant("kws C", seconds, hops, streams, listen)
+    return Contestant(f"kws C, {'int8' if program else 'float32'}", seconds, hops, streams, listen)
 
 
 def micro_wakeword(name: str, streams: int) -> Contestant:
@@ -222,7 +238,7 @@ def chunks_of_bytes(count: int, size: int) -> list[bytes]:
 
 
 def measure(everybody: list[Contestant], seconds: float) -> list[dict]:
-    """Median time of a block for each contestant, taking turns."""
+    """Median processor time of a block for each contestant, taking turns."""
     for contestant in everybody:
         for i in range(4 if contestant.streams == 1 else 1):
             contestant.listen(i)  # warm up, and fill their windows
@@ -232,9 +248,10 @@ def measure(everybody: list[Contestant], seconds: float) -> list[dict]:
         for number, contestant in enumerate(everybody):
             # Many streams take long enough that few blocks say as much.
             for i in range(max(1, blocks // ROUNDS // (1 if contestant.streams == 1 else 16))):
-                started = time.perf_counter()
+                # Of this thread alone: on a machine with other work the clock on the wall counts that too.
+                started = time.thread_time()
                 contestant.listen(turn + i)
-                times[number].append(time.perf_counter() - started)
+                times[number].append(time.thread_time() - started)
     return [summarize(contestant, times[number]) for number, contestant in enumerate(everybody)]
 
 

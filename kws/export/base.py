@@ -1,5 +1,6 @@
 """What every exporter is: a Lightning callback that also works on a stored spotter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from kws.export.parity import Parity
 from kws.spotter import Spotter
 
+TRAINING_CLIPS = 512
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -18,17 +21,30 @@ class Probe:
     Attributes:
         waveforms: (N, S) int16.
         features: (N, T, F) float32, raw.
+        training: raw features of training clips, for whoever has to see what values reach; computed when it is called.
+            None where there are none.
     """
 
     waveforms: np.ndarray
     features: np.ndarray
+    training: Callable[[], np.ndarray] | None = None
 
     @classmethod
     def of(cls, data, split: str = "testing", clips: int = 1000) -> "Probe":
         """Up to `clips` clips of a split of a data module, evenly spread over it."""
         samples, features = data.waveforms.splits[split].samples, data.split_features(split)
-        chosen = np.unique(np.linspace(0, len(samples) - 1, min(clips, len(samples))).round().astype(int))
-        return cls(np.asarray(samples[chosen]), np.asarray(features[chosen]))
+        chosen = _spread(len(samples), clips)
+        return cls(np.asarray(samples[chosen]), np.asarray(features[chosen]), lambda: _training_features(data))
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Up to `most` of `count` numbers, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+
+
+def _training_features(data) -> np.ndarray:
+    features = data.split_features("training")
+    return np.asarray(features[_spread(len(features), TRAINING_CLIPS)])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The steps of integer networks in C (`kws.program.quantized`)."""
 
-from math import prod
-
 import numpy as np
 
 from kws.native.parts import Part, Value, translates
@@ -35,35 +33,27 @@ def tiles(weight: Array) -> Array:
     return weight.reshape(-1, TILE, weight.shape[1] // QUAD, QUAD)[..., [0, 2, 1, 3]].swapaxes(1, 2)
 
 
-def in_turn(array: Array, gates: int) -> Array:
-    """Rows of gates one behind the other (gates · units, …) to tiles of them in turn, each gate filled up to whole ones."""
-    units = len(array) // gates
-    array = array.reshape(gates, units, *array.shape[1:])
-    array = filled(array, gates, up(units, TILE), *array.shape[2:])
-    array = array.reshape(gates, -1, TILE, *array.shape[2:]).swapaxes(0, 1)
-    return array.reshape(-1, *array.shape[3:])
-
-
 class Matrix:
     """A matrix of a step, and how its sums become the next numbers.
 
     Args:
         name: of its tables in C.
         weight: (rows, columns). multiplier, shift: (rows,).
-        gates: of a recurrent layer, whose rows then lie in turn.
 
     Attributes:
+        rows: filled up to whole tiles.
         tables: for `Part`.
         initialiser: of an integer_matrix.
     """
 
-    def __init__(self, name: str, weight: Array, multiplier: Array, shift: Array, gates: int = 1):
+    def __init__(self, name: str, weight: Array, multiplier: Array, shift: Array):
+        rows, columns = self.rows, _ = up(len(weight), TILE), up(weight.shape[1], QUAD)
         self.tables = {
-            f"{name}_weights": tiles(in_turn(weight, gates)),
-            f"{name}_multipliers": in_turn(multiplier, gates),
-            f"{name}_shifts": in_turn(shift, gates),
+            f"{name}_weights": tiles(weight),
+            f"{name}_multipliers": filled(multiplier, rows),
+            f"{name}_shifts": filled(shift, rows),
         }
-        self.initialiser = ", ".join([*(f"{{{table}}}" for table in self.tables), str(up(weight.shape[1], QUAD))])
+        self.initialiser = ", ".join([*(f"{{{table}}}" for table in self.tables), str(rows), str(columns)])
 
 
 @translates(q.Quantize)
@@ -96,45 +86,40 @@ def add(step: q.IntegerAdd, source: Value) -> Part:
 @translates(q.IntegerGRU)
 def gru(step: q.IntegerGRU, source: Value) -> Part:
     """c/integer_gru.c."""
-    tables, constants = _recurrent(step, source)
-    tables["bias_n"] = filled(step.bias_n, up(step.hidden_size, TILE))
+    tables = {"bias_n": step.bias_n}
     call = f"integer_gru({{h}}, {step.hidden_size}, {{source}}, &{{W_i}}, {{bias}}, &{{W_h}}, {{bias_n}}, {{work}});"
-    return _layer(step, source, "GRU", call, tables, constants)
+    return _recurrent(step, source, "GRU", call, tables, states=("h",))
 
 
 @translates(q.IntegerLSTM)
 def lstm(step: q.IntegerLSTM, source: Value) -> Part:
     """c/integer_lstm.c."""
-    tables, constants = _recurrent(step, source)
     call = (
-        f"integer_lstm({{h}}, {{c}}, {step.hidden_size}, {step.cell_fraction}, {{source}}, &{{W_i}}, {{bias}}, &{{W_h}}, "
-        "{work});"
+        f"integer_lstm({{h}}, {{c}}, {step.hidden_size}, {step.cell_fraction}, {{source}}, &{{W_i}}, {{bias}}, "
+        "&{W_h}, {work});"
     )
-    return _layer(step, source, "LSTM", call, tables, constants, states=("h", "c"))
+    return _recurrent(step, source, "LSTM", call, {}, states=("h", "c"))
 
 
-def _recurrent(step: q.IntegerRecurrent, source: Value) -> tuple[dict, dict]:
-    """Tables and constants that GRU and LSTM share."""
-    gates = step.GATES
-    W_i = Matrix("W_i", source.columns(step.weight_ih), step.multiplier_ih, step.shift_ih, gates)
-    W_h = Matrix("W_h", step.weight_hh, step.multiplier_hh, step.shift_hh, gates)
-    constants = {name: ("integer_matrix", matrix.initialiser) for name, matrix in (("W_i", W_i), ("W_h", W_h))}
-    return {**W_i.tables, **W_h.tables, "bias": in_turn(step.bias_ih, gates)}, constants
-
-
-def _layer(step, source: Value, kind: str, call: str, tables, constants, states=("h",), work: int = 0) -> Part:
-    """A recurrent layer; its scratch holds the next hidden state, and `work` numbers."""
-    size = up(step.hidden_size, TILE)
+def _recurrent(step: q.IntegerRecurrent, source: Value, kind: str, call: str, tables, states) -> Part:
+    """What GRU and LSTM share."""
+    matrices = {
+        "W_i": Matrix("W_i", source.columns(step.weight_ih), step.multiplier_ih, step.shift_ih),
+        "W_h": Matrix("W_h", step.weight_hh, step.multiplier_hh, step.shift_hh),
+    }
+    tables = {"bias": step.bias_ih, **tables}
+    for matrix in matrices.values():
+        tables = {**matrix.tables, **tables}
     return Part(
         (f"integer_{kind.lower()}.c",),
         call,
         f"{kind} of {step.hidden_size} units",
         tables,
-        constants,
-        states=dict.fromkeys(states, size),
+        {name: ("integer_matrix", matrix.initialiser) for name, matrix in matrices.items()},
+        states=dict.fromkeys(states, up(step.hidden_size, TILE)),
         state_type=NUMBERS,
-        work=size + work,
-        work_type=NUMBERS,
+        work=sum(matrix.rows for matrix in matrices.values()),
+        work_type="int32_t",
         is_state="h",
         ctype=NUMBERS,
         room=_room(source),
@@ -157,7 +142,7 @@ def fastgrnn(step: q.IntegerFastGRNN, source: Value) -> Part:
         ]
         for matrix in made:
             tables |= matrix.tables
-        second = f"{{{{{made[1].initialiser}}}}}" if len(made) > 1 else "{{NULL, NULL, NULL, 0}}"
+        second = f"{{{{{made[1].initialiser}}}}}" if len(made) > 1 else "{{NULL, NULL, NULL, 0, 0}}"
         ranks.append(len(weights[0]) if len(made) > 1 else 0)
         constants[letter] = ("integer_factors", f"{{{{{made[0].initialiser}}}}}, {second}, {ranks[-1]}")
     tables["gate_bias"], tables["update_bias"] = filled(step.gate_bias, size), filled(step.update_bias, size)
@@ -166,7 +151,20 @@ def fastgrnn(step: q.IntegerFastGRNN, source: Value) -> Part:
         f"integer_fastgrnn({{h}}, {step.hidden_size}, {step.fraction}, {{source}}, &{{W}}, &{{U}}, {{gate_bias}}, "
         f"{{update_bias}}, {step.zeta}, {step.nu}, {hard}, {{work}});"
     )
-    return _layer(step, source, "FastGRNN", call, tables, constants, work=sum(up(rank, TILE) for rank in ranks))
+    return Part(
+        ("integer_fastgrnn.c",),
+        call,
+        f"FastGRNN of {step.hidden_size} units",
+        tables,
+        constants,
+        states={"h": size},
+        state_type=NUMBERS,
+        work=size + sum(up(rank, TILE) for rank in ranks),
+        work_type=NUMBERS,
+        is_state="h",
+        ctype=NUMBERS,
+        room=_room(source),
+    )
 
 
 @translates(q.IntegerConvolution)
@@ -190,25 +188,35 @@ def convolution(step: q.IntegerConvolution, source: Value) -> Part:
     constants = {"shape": ("integer_convolution", ", ".join(f".{name} = {value}" for name, value in shape.items()))}
     past = "{past}" if step.past else "NULL"
     common = {
-        "states": {"past": step.state_sizes[0]} if step.past else {},
+        "states": {"past": step.state_sizes[0] - step.channels + up(step.channels, TILE)} if step.past else {},
         "state_type": NUMBERS,
         "ctype": NUMBERS,
         "picture": step.outputs if step.outputs[1] > 1 else None,
     }
     about = _about(step)
     if step.groups == step.channels == outputs:
+        size = up(outputs, TILE)
         tables = {
-            "weights": weight[:, 0].transpose(1, 2, 0),  # (frames, width, channels)
-            "bias": step.bias,
-            "multipliers": step.multiplier,
-            "shifts": step.shift,
+            "weights": filled(weight[:, 0].transpose(1, 2, 0), frames, width, size),
+            "bias": filled(step.bias, size),
+            "multipliers": filled(step.multiplier, size),
+            "shifts": filled(step.shift, size),
         }
         call = (
-            f"integer_convolve_channels(&{{shape}}, {{out}}, {{source}}, {past}, {{weights}}, {{bias}}, {{multipliers}}, "
-            "{shifts}, {work});"
+            f"integer_convolve_channels(&{{shape}}, {{out}}, {{source}}, {past}, {{weights}}, {{bias}}, "
+            "{multipliers}, {shifts}, {work});"
         )
-        scratch = {"work": outputs, "work_type": "int32_t"}
-        return Part(("integer_convolve_channels.c",), call, about, tables, constants, **scratch, **common)
+        return Part(
+            ("integer_convolve_channels.c",),
+            call,
+            about,
+            tables,
+            constants,
+            work=size,
+            work_type="int32_t",
+            room=_room(source, outputs, TILE),
+            **common,
+        )
     rows, columns = outputs // step.groups, frames * width * inputs
     grouped = weight.transpose(0, 2, 3, 1).reshape(step.groups * rows, columns)  # (outputs, (frames, width, inputs))
     # Each group is filled up to whole tiles, as gates are.
@@ -248,12 +256,11 @@ def read_as_it_lies(step: q.IntegerConvolution, source: Value) -> Array:
     Raises:
         KwsError: the source lies otherwise.
     """
-    if source.picture is not None and step.filters == step.groups == step.weight.shape[2] == 1:
-        return source.columns(step.weight[:, :, 0, 0]).reshape(step.weight.shape)  # read as one row of channels
-    if source.picture in (None, (step.channels, step.filters)) and (
-        source.picture is not None or 1 in (step.channels, step.filters)
-    ):
+    one_row = source.picture is None and 1 in (step.channels, step.filters)
+    if one_row or source.picture == (step.channels, step.filters):
         return step.weight
+    if source.picture is not None and step.filters == step.groups == 1 and step.weight.shape[2:] == (1, 1):
+        return source.columns(step.weight[:, :, 0, 0]).reshape(step.weight.shape)  # read as one row of channels
     raise KwsError(f"export=c: {step.name!r} takes a picture for which {source.name!r} lies in the wrong order.")
 
 
@@ -269,10 +276,10 @@ def scores(step: q.Scores, source: Value) -> Part:
     return Part(("integer_scores.c",), call, f"{outputs} scores", tables, room=_room(source))
 
 
-def _room(source: Value, columns: int = 0) -> int:
-    """Numbers in the place of a value whose last `columns` (all where 0) are multiplied with whole quads of weights."""
+def _room(source: Value, columns: int = 0, multiple: int = QUAD) -> int:
+    """Numbers in the place of a value whose last `columns` (all where 0) are multiplied so many at a time."""
     columns = columns or source.size
-    return source.size - columns + up(columns, QUAD)
+    return source.size - columns + up(columns, multiple)
 
 
 def _low(step: q.IntegerConvolution | q.IntegerAdd) -> int:
@@ -280,7 +287,7 @@ def _low(step: q.IntegerConvolution | q.IntegerAdd) -> int:
 
 
 def _relu(step: q.IntegerConvolution | q.IntegerAdd) -> str:
-    return ", where it is above 0" if step.relu else ""
+    return ", then max(x, 0)" if step.relu else ""
 
 
 def _about(step: q.IntegerConvolution) -> str:

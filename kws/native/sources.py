@@ -7,7 +7,7 @@ from kws.native.files import C, filled, joined
 from kws.native.parts import number
 from kws.native.road import LINE, Road, road
 from kws.program import Program
-from kws.program.quantized import is_integer
+from kws.program.quantized import is_integer, sizes
 from kws.spotter import Spotter
 
 DETECTOR_SETTINGS = {
@@ -21,7 +21,7 @@ DETECTOR_SETTINGS = {
 }
 """The detector's parameters in their order in C; `kws.spotter.vad` explains them."""
 
-TOTALS = "    int32_t totals[KWS_LABELS]; /* of the last hop: the sums that were scaled to scores, the same everywhere */\n"
+TOTALS = "    int32_t totals[KWS_LABELS]; /* of the last hop: the integers that were scaled to scores */\n"
 """Of an integer network, in kws_state."""
 
 LEAST_SMOOTHING = 0.5
@@ -85,13 +85,14 @@ def string(text: str) -> str:
 def facts(spotter: Spotter, program: Program) -> dict[str, str]:
     """What every file of a model says of it, by the names of the gaps in their texts."""
     milliseconds = f"{1000 * spotter.featurizer.hop_seconds:g}"
-    weights = sum(step.num_weights for step in program.network)
+    weights = f"{sum(step.num_weights for step in program.network):,} weights"
+    if is_integer(program):
+        weights = f"{sizes(program)['weights']:,} weights of int8"
     about = [f"{name.replace('_', ' ')} {value}" for name, value in spotter.about.items() if value is not None]
     return {
         "title": f"A keyword spotter that tells apart: {', '.join(spotter.labels)}.",
         "summary": (
-            f"It hears {spotter.sample_rate} Hz and has an answer every {milliseconds} ms. {weights:,} weights in its "
-            "network."
+            f"It hears {spotter.sample_rate} Hz and has an answer every {milliseconds} ms. {weights} in its network."
         ),
         "origin": f"Written by kws {kws_version()}." + (f" Of the model: {', '.join(about)}." if about else ""),
         "sample_rate": str(spotter.sample_rate),

@@ -72,7 +72,7 @@ def test_what_differs_is_not_kept(tmp_path, monkeypatch):
     need_compiler()
     other = make_spotter(decoder=DECODER, seed=4)
     write = c.folder.write_sources
-    monkeypatch.setattr(c.folder, "write_sources", lambda _, folder: write(other, folder))
+    monkeypatch.setattr(c.folder, "write_sources", lambda _, folder, program: write(other, folder))
     with pytest.raises(ParityError, match=r"c/src/kws_model\.c differs from PyTorch by"):
         CExport().export(spotter(), probe(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -6,13 +6,19 @@ static void gather(const integer_convolution *c, int16_t *seen, const int16_t *p
                    int group)
 {
     const int inputs = c->channels / c->groups;
-    for (int frame = 0; frame < c->frames; frame++) {
-        const int16_t *const from = frame_of(c, past, x, frame) + group * inputs;
-        for (int filter = first; filter < first + c->width; filter++) {
-            const int inside = filter >= 0 && filter < c->filters;
-            for (int i = 0; i < inputs; i++) {
-                *seen++ = inside ? from[filter * c->channels + i] : 0;
-            }
+    int from, to;
+    inside(c, first, &from, &to);
+    if (to - from < c->width) {
+        memset(seen, 0, (size_t)(c->frames * c->width * inputs) * sizeof *seen);
+    }
+    for (int frame = 0; frame < c->frames; frame++, seen += c->width * inputs) {
+        const int16_t *filters = frame_of(c, past, x, frame) + (first + from) * c->channels + group * inputs;
+        if (c->groups == 1) { /* they lie side by side */
+            memcpy(seen + from * inputs, filters, (size_t)((to - from) * inputs) * sizeof *seen);
+            continue;
+        }
+        for (int k = from; k < to; k++, filters += c->channels) {
+            memcpy(seen + k * inputs, filters, (size_t)inputs * sizeof *seen);
         }
     }
 }
@@ -36,7 +42,9 @@ static void integer_convolve(const integer_convolution *c, int16_t *y, const int
             }
             for (int left = outputs; left > 0; left -= TILE, row += TILE) {
                 int32_t sums[TILE];
-                rows_of(sums, 1, matrix, row, bias, columns);
+                product(sums, TILE, matrix->weights + row * matrix->columns, matrix->columns, columns);
+                add_bias(sums, bias + row, TILE);
+                requantize_rows(sums, TILE, matrix->multipliers + row, matrix->shifts + row);
                 for (int i = 0; i < TILE && i < left; i++) {
                     *y++ = (int16_t)between(c->low, sums[i], 32767);
                 }

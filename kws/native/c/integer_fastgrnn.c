@@ -9,6 +9,13 @@ typedef struct integer_factors {
     int rank;
 } integer_factors;
 
+/* Eight rows of a matrix from `row` on. */
+static void eight_rows(int32_t *y, const integer_matrix *matrix, int row, const int16_t *x)
+{
+    product(y, TILE, matrix->weights + row * matrix->columns, matrix->columns, x);
+    requantize_rows(y, TILE, matrix->multipliers + row, matrix->shifts + row);
+}
+
 /* What the last matrix of a layer reads: x itself, or with a rank above 0 what the first one makes of it. */
 static const int16_t *inner_of(const integer_factors *factors, const int16_t *x, int16_t *inner)
 {
@@ -17,7 +24,7 @@ static const int16_t *inner_of(const integer_factors *factors, const int16_t *x,
     }
     for (int row = 0; row < factors->rank; row += TILE) {
         int32_t y[TILE];
-        rows_of(y, 1, &factors->first, row, NULL, x);
+        eight_rows(y, &factors->first, row, x);
         for (int i = 0; i < TILE; i++) {
             inner[row + i] = (int16_t)between(-32767, y[i], 32767);
         }
@@ -33,15 +40,15 @@ static const integer_matrix *last_of(const integer_factors *factors)
 /* Eight sums, within ±2^28. */
 static void side(int32_t *y, const integer_matrix *matrix, int row, const int16_t *x)
 {
-    rows_of(y, 1, matrix, row, NULL, x);
+    eight_rows(y, matrix, row, x);
     for (int i = 0; i < TILE; i++) {
         y[i] = between(-(1 << 28), y[i], 1 << 28);
     }
 }
 
-/* h (units) becomes h'. b_z and b_h (units) are the biases of gate and update, zeta and nu of the fraction 15, `fraction`
- * that of h. `work` takes h', and what lies between the two matrices of W and of U. Units and ranks count up to the next
- * multiple of eight. */
+/* h (units) becomes h', both of the given fraction. b_z and b_h (units) are the biases of gate and update; zeta and
+ * nu have the fraction 15. `work` takes h', and what lies between the two matrices of W and of U. Units and ranks are
+ * filled up to whole tiles. */
 static void integer_fastgrnn(int16_t *h, int units, int fraction, const int16_t *x, const integer_factors *W,
                              const integer_factors *U, const int32_t *b_z, const int32_t *b_h, int32_t zeta, int32_t nu,
                              int hard_gate, int hard_update, int16_t *work)

@@ -3,25 +3,23 @@
 #include "integer_product.h"
 #include "integer_tangent.h"
 
-/* h (units) becomes h'. The rows of W_i and W_h are tiles of the gates r, z, n in turn, bias as them; bias_n (units) is of
- * W_h and n alone. `next` takes h', whose place is still needed. Units count up to the next multiple of eight. */
+/* h (units) becomes h'. bias (3·units) belongs to W_i, bias_n (units) to the gate n of W_h. `work` takes the rows of
+ * both matrices. */
 static void integer_gru(int16_t *h, int units, const int16_t *x, const integer_matrix *W_i, const int32_t *bias,
-                        const integer_matrix *W_h, const int32_t *bias_n, int16_t *next)
+                        const integer_matrix *W_h, const int32_t *bias_n, int32_t *work)
 {
-    enum { R = 0, Z = TILE, N = 2 * TILE, ALL = 3 * TILE };
-    for (int first = 0; first < units; first += TILE) {
-        int32_t a[ALL], b[ALL];
-        rows_of(a, 3, W_i, 3 * first, bias, x);
-        product(b, 3, W_h->weights + 3 * first * W_h->columns, W_h->columns, h);
-        add_bias(b + N, bias_n + first, TILE);
-        requantize_rows(b, ALL, W_h, 3 * first);
-        for (int i = 0; i < TILE; i++) {
-            const int32_t r = integer_logistic(a[R + i] + b[R + i]);
-            const int32_t z = integer_logistic(a[Z + i] + b[Z + i]);
-            const int32_t inner = (r * between(-65535, b[N + i], 65535) + 16384) >> 15;
-            const int32_t n = integer_tangent(a[N + i] + inner);
-            next[first + i] = (int16_t)(n + ((z * (h[first + i] - n) + 16384) >> 15));
-        }
+    const int rows = W_i->rows;
+    int32_t *const a = work, *const b = work + rows;
+    product(a, rows, W_i->weights, W_i->columns, x);
+    add_bias(a, bias, 3 * units);
+    requantize_rows(a, rows, W_i->multipliers, W_i->shifts);
+    product(b, rows, W_h->weights, W_h->columns, h);
+    add_bias(b + 2 * units, bias_n, units);
+    requantize_rows(b, rows, W_h->multipliers, W_h->shifts);
+    for (int i = 0; i < units; i++) {
+        const int32_t r = integer_logistic(a[i] + b[i]), z = integer_logistic(a[units + i] + b[units + i]);
+        const int32_t inner = (r * between(-65535, b[2 * units + i], 65535) + 16384) >> 15;
+        const int32_t n = integer_tangent(a[2 * units + i] + inner);
+        h[i] = (int16_t)(n + ((z * (h[i] - n) + 16384) >> 15));
     }
-    memcpy(h, next, (size_t)units * sizeof *h);
 }

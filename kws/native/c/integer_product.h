@@ -7,25 +7,26 @@
 #include "integer_arithmetic.h"
 #include "integer_lanes.h"
 
-enum { TILE = 8, MOST_TILES = 4 };
+enum { TILE = 8, AT_ONCE = 4 };
 
 /* A matrix, and how its sums become the next numbers, row by row. */
 typedef struct integer_matrix {
     const int8_t *weights;
     const int16_t *multipliers;
     const int8_t *shifts;
-    int columns; /* of which x must have as many, a multiple of four */
+    int rows, columns; /* filled up to whole tiles and fours; of x, something must lie where columns are missing */
 } integer_matrix;
 
 #if defined(LANES_OF_SMLAD)
-/* y (8 · tiles) = weights (tiles, …) · x. Four rows at a time, for which there are registers. */
-static inline void product(int32_t *y, int tiles, const int8_t *weights, int columns, const int16_t *x)
+/* y (rows) = weights (rows, columns) in tiles · x. Four rows at a time, for which there are registers. */
+static void product(int32_t *y, int rows, const int8_t *weights, int columns, const int16_t *x)
 {
-    for (int half = 0; half < 2 * tiles; half++, y += 4) {
-        const int8_t *w = weights + half / 2 * TILE * columns + half % 2 * 16;
+    const int16_t *const end = x + columns;
+    for (int row = 0; row < rows; row += 4, y += 4) {
+        const int8_t *w = weights + row / TILE * TILE * columns + row % TILE * 4;
         int32_t y0 = 0, y1 = 0, y2 = 0, y3 = 0;
-        for (int column = 0; column < columns; column += 4, w += 4 * TILE) {
-            const int32_t x01 = pair(x + column), x23 = pair(x + column + 2);
+        for (const int16_t *next = x; next < end; next += 4, w += 4 * TILE) {
+            const int32_t x01 = pair(next), x23 = pair(next + 2);
             y0 = row_add(y0, w, x01, x23);
             y1 = row_add(y1, w + 4, x01, x23);
             y2 = row_add(y2, w + 8, x01, x23);
@@ -39,10 +40,10 @@ static inline void product(int32_t *y, int tiles, const int8_t *weights, int col
 }
 
 #else
-/* y (8 · tiles) = weights (tiles, …) · x; up to MOST_TILES at a time share what is fetched of x. */
-static inline void product(int32_t *y, int tiles, const int8_t *weights, int columns, const int16_t *x)
+/* Some tiles, which share what is fetched of x. */
+static inline void product_of_tiles(int tiles, int32_t *y, const int8_t *weights, int columns, const int16_t *x)
 {
-    lanes sums[MOST_TILES];
+    lanes sums[AT_ONCE];
     for (int i = 0; i < tiles; i++) {
         sums[i] = lanes_zero();
     }
@@ -55,30 +56,31 @@ static inline void product(int32_t *y, int tiles, const int8_t *weights, int col
         lanes_store(y + TILE * i, sums[i]);
     }
 }
+
+/* y (rows) = weights (rows, columns) in tiles · x. */
+static void product(int32_t *y, int rows, const int8_t *weights, int columns, const int16_t *x)
+{
+    int row = 0;
+    for (; row + AT_ONCE * TILE <= rows; row += AT_ONCE * TILE) {
+        product_of_tiles(AT_ONCE, y + row, weights + row * columns, columns, x);
+    }
+    for (; row < rows; row += TILE) {
+        product_of_tiles(1, y + row, weights + row * columns, columns, x);
+    }
+}
 #endif
 
-static inline void add_bias(int32_t *y, const int32_t *bias, int count)
+static void add_bias(int32_t *y, const int32_t *bias, int count)
 {
     for (int i = 0; i < count; i++) {
         y[i] += bias[i];
     }
 }
 
-/* The sums of the rows from `row` on become the next numbers. */
-static inline void requantize_rows(int32_t *y, int count, const integer_matrix *matrix, int row)
+/* Sums become the next numbers. */
+static void requantize_rows(int32_t *y, int count, const int16_t *multipliers, const int8_t *shifts)
 {
     for (int i = 0; i < count; i++) {
-        y[i] = requantize(y[i], matrix->multipliers[row + i], matrix->shifts[row + i]);
+        y[i] = requantize(y[i], multipliers[i], shifts[i]);
     }
-}
-
-/* y (8 · tiles) = the rows of a matrix from `row` on times x, as the next numbers; bias (rows) of the sums or NULL. */
-static inline void rows_of(int32_t *y, int tiles, const integer_matrix *matrix, int row, const int32_t *bias,
-                           const int16_t *x)
-{
-    product(y, tiles, matrix->weights + row * matrix->columns, matrix->columns, x);
-    if (bias != NULL) {
-        add_bias(y, bias + row, TILE * tiles);
-    }
-    requantize_rows(y, TILE * tiles, matrix, row);
 }

@@ -10,8 +10,8 @@ static inline int16_t nearest(float x)
     return (int16_t)(whole + up - down);
 }
 
-/* y = (x - mean) · factor as integers; NaN becomes -32767. It rounds twice, with nothing to add after the product that a
- * processor could take together with it. */
+/* y = (x - mean) · factor as integers; NaN becomes -32767. Difference and product are rounded each, as nothing is
+ * added to the product that a processor could take together with it. */
 static void integer_quantize(int16_t *y, const float *x, int count, const float *mean, const float *factor)
 {
     for (int i = 0; i < count; i++) {

@@ -34,7 +34,7 @@ extern "C" {
 #define KWS_WORDS @words@ /* those of them that can be reported */
 #define KWS_FEATURES @features@ /* numbers that the featurizer makes of a hop */
 #define KWS_DETECTOR @detector@ /* 1: a voice activity detector resets the network where speech ends; 0: none does */
-#define KWS_INTEGERS @integers@ /* 1: the network computes in integers, the same on every machine; 0: in float */
+#define KWS_INTEGERS @integers@ /* 1: the network computes in integers, of equal features the same everywhere; 0: in floats */
 #define KWS_STATE_BYTES sizeof(kws_state)
 
 /* Most hops over which probabilities can be averaged. Each takes 4 · KWS_WORDS bytes of a state. Whoever sets it sets it
