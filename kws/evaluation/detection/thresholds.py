@@ -9,6 +9,7 @@ import torch
 
 from kws.evaluation.detection.matching import Report, match, score
 from kws.evaluation.stream.long_stream import LongStream, Piece, Truth
+from kws.evaluation.stream.no_speech import NoSpeech
 from kws.spotter.decoder import Decoder
 from kws.spotter.runtime import Outputs, Runtime
 
@@ -59,7 +60,7 @@ def hear(runtime: Runtime, decoder: Decoder, pieces: Iterable[Piece]) -> Trace:
     return Trace(word, best, tuple(truths), tuple(speech), hours, gate=gate)
 
 
-def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
+def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream | NoSpeech) -> Trace:
     """Play a long stream's lanes to a runtime side by side, each from a fresh state.
 
     In the trace they follow one another.
@@ -200,16 +201,27 @@ class Curve(NamedTuple):
 
 
 def curve(
-    decoder: Decoder, trace: Trace, tolerance: float, negatives: Trace | None = None, thresholds=THRESHOLDS
+    decoder: Decoder,
+    trace: Trace,
+    tolerance: float,
+    negatives: Trace | None = None,
+    thresholds=THRESHOLDS,
+    debounce: float = 0.0,
 ) -> Curve:
     """The DET curve of a trace; false alarms from `negatives` alone where given."""
-    matchings = [match(row, trace.truths, tolerance) for row in reports(decoder, trace, thresholds)]
+    matchings = [match(row, trace.truths, tolerance, debounce) for row in reports(decoder, trace, thresholds)]
     misses = np.array([sum(hit is None for hit in matching.hit_by) for matching in matchings])
     if negatives is None:
-        alarms, hours = np.array([len(matching.false_alarms) for matching in matchings]), trace.hours
+        alarms = np.array([len(matching.false_alarms) for matching in matchings]) / trace.hours
     else:
-        alarms, hours = np.array([len(row) for row in reports(decoder, negatives, thresholds)]), negatives.hours
-    return Curve(np.asarray(thresholds), misses / max(len(trace.truths), 1), alarms / hours)
+        alarms = false_alarms(decoder, negatives, thresholds, debounce)
+    return Curve(np.asarray(thresholds), misses / max(len(trace.truths), 1), alarms)
+
+
+def false_alarms(decoder: Decoder, trace: Trace, thresholds=THRESHOLDS, debounce: float = 0.0) -> np.ndarray:
+    """(K,) reports per hour of a trace in which no keyword is said."""
+    rows = reports(decoder, trace, thresholds)
+    return np.array([len(match(row, (), 0.0, debounce).false_alarms) for row in rows]) / trace.hours
 
 
 def choose(points: Curve, target: float) -> float | None:
@@ -244,13 +256,15 @@ class WordCounts(NamedTuple):
     false_alarms: dict[str, np.ndarray]
 
 
-def count_words(decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS) -> WordCounts:
+def count_words(
+    decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS, debounce: float = 0.0
+) -> WordCounts:
     """Hits and false alarms of each word at every threshold."""
     words = [decoder.labels[i] for i in decoder.words.tolist()]
     hits = {word: np.zeros(len(thresholds)) for word in words}
     alarms = {word: np.zeros(len(thresholds)) for word in words}
     for k, row in enumerate(reports(decoder, trace, thresholds)):
-        matching = match(row, trace.truths, tolerance)
+        matching = match(row, trace.truths, tolerance, debounce)
         for number in matching.false_alarms:
             alarms[row[number].word][k] += 1
         for number in matching.hit_by:
@@ -302,12 +316,13 @@ def operating_point(
     trace: Trace,
     threshold: float | Mapping[str, float] | None,
     tolerance: float,
-    negatives: Trace | None = None,
+    negatives: Mapping[str, Trace] | None = None,
+    debounce: float = 0.0,
 ) -> dict[str, Any]:
     """How a trace is decoded at a threshold: `score`'s figures, and the threshold.
 
-    A threshold of None stands for a decoder that never reports. With `negatives`, their false alarms are added as
-    ``negatives``.
+    A threshold of None stands for a decoder that never reports. Of each of the `negatives`, traces in which no keyword
+    is said, hours and false alarms are added as ``kinds``.
     """
 
     def decoded(heard: Trace) -> list[Report]:
@@ -315,10 +330,10 @@ def operating_point(
 
     point = {
         "threshold": dict(threshold) if isinstance(threshold, Mapping) else threshold,
-        **score(decoded(trace), trace.truths, trace.hours, tolerance, trace.speech),
+        **score(decoded(trace), trace.truths, trace.hours, tolerance, trace.speech, debounce),
     }
     if negatives is not None:
-        alone = score(decoded(negatives), (), negatives.hours, tolerance)
         names = ("hours", "false_alarms", "false_alarms_per_hour", "false_alarm_interval")
-        point["negatives"] = {name: alone[name] for name in names}
+        alone = {kind: score(decoded(heard), (), heard.hours, 0.0, (), debounce) for kind, heard in negatives.items()}
+        point["kinds"] = {kind: {name: figures[name] for name in names} for kind, figures in alone.items()}
     return point
