@@ -21,7 +21,9 @@ DETECTOR_SETTINGS = {
 }
 """The detector's parameters in their order in C; `kws.spotter.vad` explains them."""
 
-TOTALS = "    int32_t totals[KWS_LABELS]; /* of the last hop: the sums that were scaled to scores, the same everywhere */\n"
+TOTALS = (
+    "    int32_t totals[KWS_LABELS]; /* of the last hop: the sums that were scaled to scores, the same everywhere */\n"
+)
 """Of an integer network, in kws_state."""
 
 LEAST_SMOOTHING = 0.5
@@ -160,12 +162,26 @@ def _code(spotter: Spotter, program: Program, way: Road) -> dict[str, str]:
         "kernels": "\n".join(kernels),
         "declarations": "\n".join([*(f"{table.declaration};" for table in way.tables), *way.constants]) + "\n",
         "settings": _settings(spotter, program),
-        "arrival": "".join(f"{line}\n" for line in way.arrival),
+        "arrival": "".join(f"{line}\n" for line in _with_gate(way.arrival)),
+        "gate": _gate(spotter),
         "forget": forget,
         "hop": "".join(f"{line}\n" for line in hop),
         "interface": "\n".join(text for text in interface if text not in known),
         "definitions": "\n".join(table.definition for table in way.tables),
     }
+
+
+def _with_gate(arrival: list[str]) -> list[str]:
+    """What happens to samples as they arrive; the noise gate hears them when they are clean and nothing else yet."""
+    at = next(i for i, line in enumerate(arrival) if line.lstrip().startswith("clean("))
+    return [*arrival[: at + 1], "    measure_hop(&state->decoder.gate, samples, count);", *arrival[at + 1 :]]
+
+
+def _gate(spotter: Spotter) -> str:
+    """Constants of the decoder's noise gate."""
+    gate = spotter.decoder.gate.facts
+    floats = "".join(f"#define GATE_{name.upper()} {number(gate[name])}\n" for name in ("floor", "rise", "growth"))
+    return floats + "".join(f"#define GATE_{name.upper()} {gate[name]}\n" for name in ("attack", "hold"))
 
 
 def _row(numbers: list[int]) -> str:
