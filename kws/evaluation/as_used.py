@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from kws.evaluation import pictures
 from kws.evaluation.agreement import agreement, compare_runtimes, find_runtime
 from kws.evaluation.detection.detection import Detection, DetectionSettings
+from kws.evaluation.detection.kinds import Folders
 from kws.evaluation.stream.modes import DEFINITIONS, MODES, stream_accuracy
 from kws.evaluation.stream.timeline import stretch, timeline
 from kws.runs import pictures as clip_pictures
@@ -50,7 +51,7 @@ def judge_detection(
     testing: tuple[np.ndarray, np.ndarray] | None,
     noise: Sequence[np.ndarray],
     settings: Mapping[str, Any],
-    negatives: str | None = None,
+    negatives: Folders | None = None,
 ) -> Detection:
     """Play the long streams to a spotter.
 
@@ -60,7 +61,7 @@ def judge_detection(
         testing: the same of the split that is reported; None when thresholds alone are wanted.
         noise: background recordings.
         settings: fields of `DetectionSettings`.
-        negatives: folder with long recordings that hold no keyword.
+        negatives: folders with long recordings that hold no keyword: one, a list, or either by the name of its kind.
     """
     fields = {**settings, "gap": tuple(settings["gap"])} if "gap" in settings else dict(settings)
     runtime = TorchRuntime(spotter)
@@ -114,10 +115,9 @@ def draw(spotter: Spotter, results: Mapping[str, Any], detection: Detection | No
         figures["modes"] = pictures.modes(streaming, results["clips"]["accuracy"], "Accuracy on a stream")
     if detection is not None and "detection" in results:
         found = results["detection"]
-        curves = {"stream": found["curve"]}
-        if "negatives" in found:
-            curves["other recordings"] = found["negatives"]["curve"]
-        figures["det"] = pictures.det_curve(curves, found["operating_points"], "Misses against false alarms")
+        curves = {name: kind["curve"] for name, kind in found["kinds"].items()}
+        points, title = found["operating_points"], "Misses against false alarms of each kind"
+        figures["det"] = pictures.det_curve(curves, points, title, found.get("reference"))
         if found["misses_by_snr"]:
             figures["misses"] = pictures.miss_rates(found)
         samples, truths = stretch(detection.stream, TIMELINE_SECONDS)
@@ -151,4 +151,7 @@ def log(directory: Path, results: Mapping[str, Any], rendered: Mapping[str, byte
             if mode in results.get("streaming", {}):
                 writer.add_scalar(f"evaluation/stream_{mode}", results["streaming"][mode]["accuracy"])
         for point in results.get("detection", {}).get("operating_points", []):
-            writer.add_scalar(f"evaluation/miss_rate_at_{point['target']:g}_false_alarms_per_hour", point["miss_rate"])
+            name = f"at_{point['target']:g}_false_alarms_per_hour"
+            writer.add_scalar(f"evaluation/miss_rate_{name}", point["miss_rate"])
+            for kind, figures in point["kinds"].items():
+                writer.add_scalar(f"evaluation/false_alarms_{kind}_{name}", figures["false_alarms_per_hour"])

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kws.evaluation.report import percent, with_interval
+from kws.evaluation.report import BOUNDS, CHOSEN, KIND_BOUNDS, kind_lines, percent, rate, threshold, with_interval
 from kws.evaluation.stream.modes import MODES
 
 NAMES = {"reset": "reset before each clip", "never": "never reset", "vad": "reset by the VAD"}
@@ -24,25 +24,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
                 table.add_row(NAMES[mode], *shares)
         console.print(table)
     if "detection" in results:
-        found = results["detection"]
-        stream = found["stream"]
-        title = f"{stream['hours']:.2f} hours, {stream['keywords']} keywords, other speech: {stream['other_speech']}"
-        table = Table("false alarms per hour", "missed", "threshold", "missed, thresholds from validation", title=title)
-        for point, chosen in zip(found["operating_points"], found["chosen_on_validation"], strict=True):
-            threshold = point["threshold"]
-            overall, each = chosen["overall"], chosen["per_word"]
-            transferred = f"{percent(overall['miss_rate'])} at {overall['measured_false_alarms_per_hour']:.1f}"
-            if each is not None:
-                transferred += (
-                    f"; per word {percent(each['miss_rate'])} at {each['measured_false_alarms_per_hour']:.1f}"
-                )
-            table.add_row(
-                f"{point['target']:g}",
-                with_interval(point, "miss_rate", "miss_interval"),
-                "not reached" if threshold is None else f"{threshold:.4f}",
-                transferred,
-            )
-        console.print(table)
+        show_detection(results["detection"], console)
     if "calibration" in results:
         threshold = results["calibration"]["threshold"]
         console.print(f"stored with the spotter: decoder.threshold={threshold}")
@@ -52,3 +34,39 @@ def show(results: Mapping[str, Any], console: Console) -> None:
         console.print(f"{name}: same label as PyTorch on {percent(share)} of {clips} clips of the stream")
     for name in results.get("runtimes_missing", []):
         console.print(f"{name}: not exported, so not compared")
+
+
+def show_detection(found: Mapping[str, Any], console: Console) -> None:
+    """Print what can be had with thresholds from the validation stream first, and the bounds behind it."""
+    stream, kinds = found["stream"], found["kinds"]
+    console.print(
+        f"{stream['hours']:.2f} hours, {stream['keywords']} keywords, other speech: {stream['other_speech']}; "
+        f"protocol {found['protocol']['name']}, tolerance {stream['tolerance']:g} s"
+    )
+    for line in kind_lines(kinds):
+        console.print(line)
+    columns = [f"false alarms an hour: {kind}" for kind in kinds]
+    table = Table("target", "missed", *columns, "threshold", title=CHOSEN)
+    rows = [("as stored", found["as_stored"])]
+    for chosen in found["chosen_on_validation"]:
+        rows.append((f"{chosen['target']:g}", chosen["overall"]))
+        if chosen["per_word"] is not None:
+            rows.append((f"{chosen['target']:g}, per word", chosen["per_word"]))
+    for name, point in rows:
+        missed = with_interval(point, "miss_rate", "miss_interval")
+        table.add_row(name, missed, *(rate(point["kinds"][kind]) for kind in kinds), threshold(point))
+    console.print(table)
+    if "reference" in found:
+        other = found["reference"]
+        missed, alarms = percent(other["miss_rate"]), other["false_alarms_per_hour"]
+        console.print(f"for comparison, {other['who']}: {missed} missed at {alarms:g} false alarms an hour")
+    points = {f"test stream, {point['target']:g} an hour": point for point in found["bounds"]}
+    table = Table("target", "missed", "threshold", title=BOUNDS)
+    for name, point in points.items():
+        table.add_row(name, with_interval(point, "miss_rate", "miss_interval"), threshold(point))
+    console.print(table)
+    targets = [point["target"] for point in next(iter(kinds.values()))["operating_points"]]
+    table = Table("false alarms in", *(f"{target:g} an hour" for target in targets), title=KIND_BOUNDS)
+    for name, kind in kinds.items():
+        table.add_row(name, *(with_interval(p, "miss_rate", "miss_interval") for p in kind["operating_points"]))
+    console.print(table)

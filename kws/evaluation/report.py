@@ -112,23 +112,47 @@ def _modes(streaming: Mapping[str, Any]) -> str:
     return _table(("state", *definitions), rows) + "".join(notes)
 
 
-def _threshold(point: Mapping[str, Any]) -> str:
-    threshold = point["threshold"]
-    if threshold is None:
+def threshold(point: Mapping[str, Any]) -> str:
+    """A point's threshold."""
+    value = point["threshold"]
+    if value is None:
         return "not reached"
-    return "per word" if isinstance(threshold, Mapping) else f"{threshold:.4f}"
+    return "per word" if isinstance(value, Mapping) else f"{value:.4f}"
 
 
-def _point_row(name: str, point: Mapping[str, Any] | None) -> tuple[str, ...]:
+def rate(figures: Mapping[str, Any] | None, name: str = "false_alarms_per_hour") -> str:
+    """False alarms per hour with their 95 % interval."""
+    if figures is None:
+        return "–"
+    low, high = figures["false_alarm_interval"]
+    return f"{figures[name]:.{1 if figures[name] >= 10 else 2}f} ({low:.1f} to {high:.1f})"
+
+
+def kind_lines(kinds: Mapping[str, Any]) -> list[str]:
+    """What each kind of false alarms is, how long it was heard, and what could not be."""
+    lines = []
+    for name, kind in kinds.items():
+        lines.append(f"{name}: {kind['hours']:.2f} hours, {kind['what']}.")
+        lines += [f"Left out: {refused}" for refused in kind.get("refused", ())]
+    return lines
+
+
+CHOSEN = "Thresholds chosen on the validation stream, reported on the test stream"
+BOUNDS = "A bound, not a result: thresholds chosen on the test stream itself"
+KIND_BOUNDS = (
+    "Misses at so many false alarms an hour in each kind alone; bounds too, each threshold chosen on that kind"
+)
+
+
+def _point_row(name: str, point: Mapping[str, Any] | None, kinds: Sequence[str]) -> tuple[str, ...]:
     if point is None:
-        return (name, "not reached", "–", "–", "–")
+        return (name, "not reached", *["–"] * (len(kinds) + 2))
     latency = point["latency"]
-    low, high = point["false_alarm_interval"]
     return (
         name,
-        _threshold(point),
+        threshold(point),
         with_interval(point, "miss_rate", "miss_interval"),
-        f"{point['measured_false_alarms_per_hour']:.2f} ({low:.2f} to {high:.2f})",
+        *(rate(point["kinds"].get(kind)) for kind in kinds),
         "–" if latency is None else f"{latency['median']:.2f} / {latency['90 %']:.2f}",
     )
 
@@ -136,27 +160,36 @@ def _point_row(name: str, point: Mapping[str, Any] | None) -> tuple[str, ...]:
 def _detection(detection: Mapping[str, Any] | None) -> str:
     if not detection:
         return ""
-    head = ("false alarms per hour", "threshold", "missed (95 % interval)", "measured false alarms per hour",
+    kinds, stream, protocol = detection["kinds"], detection["stream"], detection["protocol"]
+    head = ("target", "threshold", "missed (95 % interval)", *(f"false alarms an hour: {kind}" for kind in kinds),
             "seconds after the word's end: median / 90 %")  # fmt: skip
-    stream = detection["stream"]
     text = _heading("Misses against false alarms per hour") + _note(
         f"{stream['hours']:.2f} hours with {stream['keywords']} keywords of {stream['clips']} clips; other speech: "
-        f"{stream['other_speech']}; a keyword counts as found until {stream['tolerance']:g} s after its end; seed "
-        f"{stream['seed']}."
+        f"{stream['other_speech']}; protocol {protocol['name']}: a keyword counts as found until "
+        f"{stream['tolerance']:g} s after its end"
+        + (f", a false alarm of a word once in {protocol['debounce']:g} s" if protocol["debounce"] else "")
+        + f"; seed {stream['seed']}. Targets are false alarms an hour on that stream."
     )
-    text += _table(head, [_point_row(f"{p['target']:g}", p) for p in detection["operating_points"]])
-    text += _note("Thresholds chosen on the validation stream, reported on the test stream:")
-    rows = []
+    text += f"<h3>{html.escape(CHOSEN)}</h3>\n"
+    rows = [_point_row("as stored", detection["as_stored"], list(kinds))]
     for chosen in detection["chosen_on_validation"]:
-        rows += [_point_row(f"{chosen['target']:g}, {kind.replace('_', ' ')}", chosen[kind])
-                 for kind in ("overall", "per_word")]  # fmt: skip
+        rows.append(_point_row(f"{chosen['target']:g}", chosen["overall"], list(kinds)))
+        rows.append(_point_row(f"{chosen['target']:g}, a threshold per word", chosen["per_word"], list(kinds)))
     text += _table(head, rows)
-    if "negatives" in detection:
-        negatives = detection["negatives"]
-        text += _note(f"False alarms on {negatives['hours']:.2f} hours of other recordings:")
-        text += _table(head, [_point_row(f"{p['target']:g}", p) for p in negatives["operating_points"]])
-        text += "".join(_note(f"Left out: {refused}") for refused in negatives["refused"])
-    return text
+    if "reference" in detection:
+        other = detection["reference"]
+        missed, alarms = percent(other["miss_rate"]), other["false_alarms_per_hour"]
+        text += _note(f"For comparison, {other['who']}: {missed} missed at {alarms:g} false alarms an hour.")
+    text += "".join(map(_note, kind_lines(kinds)))
+    text += f"<h3>{html.escape(BOUNDS)}</h3>\n"
+    text += _table(head, [_point_row(f"{p['target']:g}", p, list(kinds)) for p in detection["bounds"]])
+    text += f"<h3>{html.escape(KIND_BOUNDS)}</h3>\n"
+    targets = [point["target"] for point in next(iter(kinds.values()))["operating_points"]]
+    rows = [
+        (name, *(with_interval(point, "miss_rate", "miss_interval") for point in kind["operating_points"]))
+        for name, kind in kinds.items()
+    ]
+    return text + _table(("false alarms in", *(f"{target:g} an hour" for target in targets)), rows)
 
 
 def _agreement(evaluation: Mapping[str, Any]) -> str:

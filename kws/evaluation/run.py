@@ -67,7 +67,7 @@ def evaluate(config: DictConfig) -> float:
             all_clips(data, spotter, config.split),
             data.waveforms.noise,
             OmegaConf.to_container(config.detection, resolve=True),
-            config.negatives,
+            OmegaConf.to_container(config.negatives) if OmegaConf.is_config(config.negatives) else config.negatives,
         )
         if config.calibrate:
             target, per_word = config.calibration.false_alarms_per_hour, config.calibration.per_word

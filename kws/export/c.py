@@ -134,9 +134,10 @@ def check(spotter: Spotter, model: CModel, waveforms: np.ndarray, tolerance: flo
         return state
 
     name = f"{FOLDER}/src/kws_model.c"
-    parity, heard = compare_streams(spotter, model, resume, waveforms, tolerance, name)
-    detections, _ = model.decode(heard, model.start())
-    compare_detections(spotter, heard, detections, name)
+    parity, heard, voice = compare_streams(spotter, model, resume, waveforms, tolerance, name)
+    samples = waveforms[:, : waveforms.shape[1] // model.hop_size * model.hop_size].reshape(-1)
+    detections, _ = model.decode(heard, samples, voice, model.start())
+    compare_detections(spotter, heard, samples, voice, detections, name)
     return parity
 
 

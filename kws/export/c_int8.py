@@ -86,8 +86,8 @@ def check(
         _refuse(heard.signal, signal, f"{name} hears voice otherwise than its twin")
     off = np.abs(heard.log_probabilities - expected.log_probabilities) > allowed(expected.log_probabilities, SCALING)
     _refuse(off, np.zeros_like(off), f"{name} makes other log-probabilities of the same integers than its twin")
-    detections, _ = model.decode(heard.log_probabilities, model.start())
-    compare_detections(spotter, heard.log_probabilities, detections, name)
+    detections, _ = model.decode(heard.log_probabilities, samples[0], heard.signal, model.start())
+    compare_detections(spotter, heard.log_probabilities, samples[0], heard.signal, detections, name)
 
     frames, _ = spotter.stream(torch.from_numpy(samples), spotter.initial_state())
     exact = frames.log_probabilities[0].numpy()

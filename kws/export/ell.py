@@ -38,6 +38,7 @@ def facts(spotter: Spotter) -> dict[str, Any]:
             "readout": spotter.classifier.readout_name,
             "featurizer": settings["featurizer"],
             "decoder": settings["decoder"],
+            "gate": spotter.decoder.gate.facts,
             "about": settings["about"],
         },
     }

@@ -33,6 +33,7 @@ def metadata(spotter: Spotter, kind: str) -> dict:
         "classifier": settings["classifier"],
         "vad": settings["vad"],
         "decoder": settings["decoder"],
+        "gate": spotter.decoder.gate.facts,
         "about": settings["about"],
         "mean": spotter.normalization.mean.tolist(),
         "deviation": spotter.normalization.deviation.tolist(),

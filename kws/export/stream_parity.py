@@ -22,7 +22,7 @@ after them, to a state of the runtime after them in which its detector has said 
 @torch.no_grad()
 def compare_streams(
     spotter: Spotter, runtime: Runtime, resume: Resume, waveforms: np.ndarray, tolerance: float, name: str
-) -> tuple[Parity, np.ndarray]:
+) -> tuple[Parity, np.ndarray, np.ndarray | None]:
     """Run both over the clips as one stream without a break, and compare every frame.
 
     Where PyTorch's level lies within rounding of one of the detector's thresholds, the two may rightly decide
@@ -37,7 +37,8 @@ def compare_streams(
         name: of the runtime's file, for a sentence.
 
     Returns:
-        how far they are apart, and the runtime's log-probabilities (T, C).
+        how far they are apart, the runtime's log-probabilities (T, C), and PyTorch's voice (T,), with which the runtime
+        was made to agree; None without a detector.
 
     Raises:
         ParityError: a log-probability is further off than `tolerance`, or the voice differs and it was no tie.
@@ -46,7 +47,7 @@ def compare_streams(
     count = waveforms.shape[1] // hop
     samples = np.ascontiguousarray(waveforms[:, : count * hop].reshape(1, -1), np.float32)
     state, theirs = runtime.start(), spotter.initial_state()
-    heard, largest, same, start, end = [], 0.0, 0, 0, samples.shape[1] // hop
+    heard, voices, largest, same, start, end = [], [], 0.0, 0, 0, samples.shape[1] // hop
     while start < end:
         piece = samples[:, start * hop : min(start + BLOCK, end) * hop]
         frames, after = spotter.stream(torch.from_numpy(piece), theirs)
@@ -62,9 +63,11 @@ def compare_streams(
         largest = max(largest, _refuse_unless_near(expected, computed, tolerance, start, name))
         same += int((expected.argmax(-1) == computed.argmax(-1)).sum())
         heard.append(computed)
+        voices += [] if frames.signal is None else [frames.signal[0].numpy()]
         state, theirs, start = next_state, after, start + len(expected)
     parity = Parity(largest, same / max(end, 1), len(waveforms), tolerance)
-    return parity, np.concatenate(heard) if heard else np.zeros((0, len(spotter.labels)), np.float32)
+    outputs = np.concatenate(heard) if heard else np.zeros((0, len(spotter.labels)), np.float32)
+    return parity, outputs, np.concatenate(voices) if voices else None
 
 
 def _first_difference(signal: torch.Tensor | None, outputs: Outputs) -> int | None:
@@ -95,8 +98,17 @@ def _refuse_unless_tie(spotter: Spotter, frames, before: SpotterState, at: int, 
         raise ParityError(f"{name} hears voice otherwise than PyTorch in frame {start + at} of the stream.")
 
 
-def compare_detections(spotter: Spotter, log_probabilities: np.ndarray, detections: list[Detection], name: str) -> int:
+def compare_detections(
+    spotter: Spotter,
+    log_probabilities: np.ndarray,
+    samples: np.ndarray,
+    voice: np.ndarray | None,
+    detections: list[Detection],
+    name: str,
+) -> int:
     """Whether a decoder finds in log-probabilities (T, C) what PyTorch's does; how many detections there are.
+
+    Both hear samples (T · hop,) and voice (T,) too, for the noise gate.
 
     From the first place on where a smoothed probability lies within rounding of its threshold, or of that of another
     word, and where the two decided differently, they may rightly go different ways.
@@ -105,7 +117,9 @@ def compare_detections(spotter: Spotter, log_probabilities: np.ndarray, detectio
         ParityError: they differ, and it was no tie.
     """
     decoder = spotter.decoder
-    frames = decoder(torch.from_numpy(log_probabilities)[None])
+    signal = None if voice is None else torch.from_numpy(np.asarray(voice))[None]
+    heard = torch.from_numpy(log_probabilities)[None], decoder.initial_state(), torch.from_numpy(samples)[None], signal
+    frames, _ = decoder.stream(*heard)
     (expected,) = decoder.detections(frames, torch.zeros(1, dtype=torch.int64))
     for i in range(max(len(expected), len(detections))):
         ours, theirs = (found[i] if i < len(found) else None for found in (detections, expected))

@@ -66,7 +66,8 @@ def cells(kind: str, values: Sequence[str]) -> str:
 
 def run_table(runs: Sequence[Run], folder: Path) -> str:
     """Every run with links to its report and its exports; those without a result say why."""
-    head = ["run", "what", "test accuracy (95 %)", *(table.COLUMNS[name] for name in table.SHORT_COLUMNS), "files"]
+    names = table.with_kinds(table.SHORT_COLUMNS, runs)
+    head = ["run", "what", "test accuracy (95 %)", *map(table.heading, names), "files"]
     rows = [cells("th", map(html.escape, head))]
     for run in runs:
         line = table.row(run)
@@ -76,7 +77,7 @@ def run_table(runs: Sequence[Run], folder: Path) -> str:
         accuracy = table.with_interval(line) if run.done else run.status
         if run.done and run.status != "done":
             accuracy += f" ({run.status})"
-        figures = (html.escape(table.shown(c, line[c])) for c in table.SHORT_COLUMNS)
+        figures = (html.escape(table.shown(c, line.get(c))) for c in names)
         files = " ".join(f'<a href="{link(run, n, folder)}">{html.escape(Path(n).name)}</a>' for n in run.files)
         files = f"<details><summary>{len(run.files)}</summary>{files}</details>"
         rows.append(cells("td", [name, html.escape(table.short(run)), html.escape(accuracy), *figures, files]))
@@ -88,8 +89,9 @@ def seed_table(runs: Sequence[Run]) -> str:
     groups = table.seeds(runs)
     if not groups:
         return ""
-    names = [*(f"stream_{mode}" for mode in MODES), "parameters", "multiply_adds_per_second", "corpus"]
-    head = ["what", "seeds", "mean test accuracy (95 %)", *(table.COLUMNS[name] for name in names)]
+    names = [*(f"stream_{mode}" for mode in MODES), "missed", "parameters", "multiply_adds_per_second", "corpus"]
+    names = table.with_kinds(names, runs)
+    head = ["what", "seeds", "mean test accuracy (95 %)", *map(table.heading, names)]
     rows = [cells("th", map(html.escape, head)), *(seed_row(group, names) for group in groups)]
     return "<h2>Several seeds</h2>\n<table>" + "".join(rows) + "</table>"
 
@@ -97,5 +99,5 @@ def seed_table(runs: Sequence[Run]) -> str:
 def seed_row(group: Mapping[str, Any], names: Sequence[str]) -> str:
     """A configuration's line."""
     values = [group["name"], ", ".join(map(str, group["seeds"])), table.with_interval(group)]
-    values += [table.shown(name, group[name]) for name in names]
+    values += [table.shown(name, group.get(name)) for name in names]
     return cells("td", map(html.escape, values))

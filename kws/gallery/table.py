@@ -8,7 +8,7 @@ from typing import Any
 
 from kws.evaluation.intervals import mean_interval
 from kws.runs.names import MODES
-from kws.runs.record import Run, row
+from kws.runs.record import HEADLINE, KIND, Run, row
 
 COLUMNS = {
     "run": "run",
@@ -20,6 +20,7 @@ COLUMNS = {
     "stream_reset": "stream, reset",
     "stream_never": "stream, never reset",
     "stream_vad": "stream, reset by VAD",
+    "missed": f"missed at {HEADLINE:g} false alarm an hour",
     "parameters": "parameters",
     "multiply_adds_per_second": "multiply-adds per second",
     "model_bytes": "model bytes",
@@ -30,9 +31,21 @@ COLUMNS = {
     "choices": "choices",
     "overrides": "overrides",
 }
-"""Names in gallery.csv, and how they are headed elsewhere."""
+"""Names in gallery.csv, and how they are headed elsewhere. Kinds of false alarms come behind ``missed``."""
 
-SHARES = ("test_accuracy", "test_low", "test_high", "stream_reset", "stream_never", "stream_vad")
+SHARES = ("test_accuracy", "test_low", "test_high", "stream_reset", "stream_never", "stream_vad", "missed")
+
+
+def with_kinds(names: Sequence[str], runs: Iterable[Run]) -> list[str]:
+    """Names of columns, with one behind ``missed`` for each kind of false alarms that any of the runs knows of."""
+    kinds = dict.fromkeys(f"{KIND}{kind}" for run in runs for kind in run.false_alarms)
+    at = list(names).index("missed") + 1
+    return [*names[:at], *kinds, *names[at:]]
+
+
+def heading(name: str) -> str:
+    """What a column is headed."""
+    return COLUMNS[name] if name in COLUMNS else f"false alarms an hour, {name.removeprefix(KIND)}"
 
 
 def seeds(runs: Iterable[Run]) -> list[dict[str, Any]]:
@@ -66,6 +79,10 @@ def seeds(runs: Iterable[Run]) -> list[dict[str, Any]]:
         for mode in MODES:
             heard = [run.streaming[mode] for run in chosen if mode in run.streaming]
             line[f"stream_{mode}"] = fmean(heard) if len(heard) == len(chosen) else None
+        missed = [run.missed for run in chosen if run.missed is not None]
+        line["missed"] = fmean(missed) if len(missed) == len(chosen) else None
+        for kind in set.intersection(*(set(run.false_alarms) for run in chosen)):
+            line[f"{KIND}{kind}"] = fmean(run.false_alarms[kind] for run in chosen)
         lines.append(line)
     return sorted(lines, key=lambda line: -line["test_accuracy"])
 
@@ -80,7 +97,10 @@ def short(run: Run) -> str:
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Comma-separated lines, numbers in full, nothing where nothing is known."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+    names = dict.fromkeys(name for line in rows for name in line)
+    kinds = [name for name in names if name not in COLUMNS]
+    at = list(COLUMNS).index("missed") + 1
+    writer = csv.DictWriter(text, [*list(COLUMNS)[:at], *kinds, *list(COLUMNS)[at:]], lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: "" if v is None else v for k, v in line.items()} for line in rows)
     return text.getvalue()
@@ -92,6 +112,8 @@ def shown(name: str, value: Any) -> str:
         return "–"
     if name in SHARES:
         return f"{100 * value:.2f} %"
+    if name.startswith(KIND):
+        return f"{value:.2f}"
     if name == "multiply_adds_per_second":
         return f"{value / 1e6:.2f} M"
     if name in ("parameters", "model_bytes", "test_clips"):
@@ -121,27 +143,27 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 SHORT_COLUMNS = (
     *(f"stream_{mode}" for mode in MODES),
-    "parameters", "multiply_adds_per_second", "model_bytes", "microseconds_per_hop", "seconds_trained", "seed",
-    "corpus",
+    "missed", "parameters", "multiply_adds_per_second", "model_bytes", "microseconds_per_hop", "seconds_trained",
+    "seed", "corpus",
 )  # fmt: skip
 
 
 def to_markdown(runs: Sequence[Run]) -> str:
     """The table of runs, that of configurations with several seeds, and a list of what has no result."""
     rows = [(run, row(run)) for run in runs]
-    head = ["run", "what", "test accuracy (95 %)", *(COLUMNS[name] for name in SHORT_COLUMNS)]
+    names = with_kinds(SHORT_COLUMNS, runs)
+    head = ["run", "what", "test accuracy (95 %)", *map(heading, names)]
     lines = [
-        [line["run"], short(run), with_interval(line), *(shown(name, line[name]) for name in SHORT_COLUMNS)]
+        [line["run"], short(run), with_interval(line), *(shown(name, line.get(name)) for name in names)]
         for run, line in rows
         if run.done
     ]
     parts = ["# Runs\n", markdown(head, lines)]
     if groups := seeds(runs):
-        head = ["what", "seeds", "mean test accuracy (95 %)", *(COLUMNS[f"stream_{mode}"] for mode in MODES)]
-        head += ["parameters", "corpus"]
-        names = [*(f"stream_{mode}" for mode in MODES), "parameters", "corpus"]
+        names = with_kinds([*(f"stream_{mode}" for mode in MODES), "missed", "parameters", "corpus"], runs)
+        head = ["what", "seeds", "mean test accuracy (95 %)", *map(heading, names)]
         lines = [
-            [g["name"], ", ".join(map(str, g["seeds"])), with_interval(g), *(shown(n, g[n]) for n in names)]
+            [g["name"], ", ".join(map(str, g["seeds"])), with_interval(g), *(shown(n, g.get(n)) for n in names)]
             for g in groups
         ]
         parts += ["# Several seeds\n", markdown(head, lines)]

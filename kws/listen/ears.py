@@ -74,8 +74,11 @@ class Ears:
         detections: list[Detection] = []
         pieces: list[Outputs] = []
         for start in range(0, whole, CHUNK * hop):
-            outputs, self.state = self.runtime.hear(samples[:, start : min(start + CHUNK * hop, whole)], self.state)
-            frames, after = self.decoder.stream(torch.from_numpy(outputs.log_probabilities), self.decoding)
+            piece = samples[:, start : min(start + CHUNK * hop, whole)]
+            outputs, self.state = self.runtime.hear(piece, self.state)
+            heard = [torch.from_numpy(outputs.log_probabilities), self.decoding, torch.from_numpy(piece)]
+            voice = None if outputs.signal is None else torch.from_numpy(np.asarray(outputs.signal))
+            frames, after = self.decoder.stream(*heard, voice)
             detections += self.decoder.detections(frames, self.decoding.frames)[0]
             self.decoding = after
             pieces.append(outputs)

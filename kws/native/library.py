@@ -139,10 +139,22 @@ class CModel:
     def _detection(self, item: _Detection) -> Detection:
         return Detection(self.labels[item.label], item.sample / self.sample_rate, item.confidence)
 
-    def decode(self, log_probabilities: np.ndarray, state: np.ndarray) -> tuple[list[Detection], np.ndarray]:
-        """What the decoder alone makes of the next hops of one stream, (T, C)."""
+    def decode(
+        self, log_probabilities: np.ndarray, samples: np.ndarray, voice: np.ndarray | None, state: np.ndarray
+    ) -> tuple[list[Detection], np.ndarray]:
+        """What the decoder alone makes of the next hops of one stream, whatever computed them.
+
+        Args:
+            log_probabilities: (T, C).
+            samples: (T · hop,) in [-1, 1], for the noise gate.
+            voice: (T,) the detector's signal, or None without one.
+            state: where the stream stands.
+        """
         state, found, one = _copied(state), [], _Detection()
-        for row in np.ascontiguousarray(log_probabilities, np.float32):
+        hops = np.ascontiguousarray(samples, np.float32).reshape(-1, self.hop_size)
+        voice = np.ones(len(hops), np.int64) if voice is None else voice
+        for row, hop, speaks in zip(np.ascontiguousarray(log_probabilities, np.float32), hops, voice, strict=True):
+            self.library.kws_gate_hop(_pointer(state), _pointer(hop), int(speaks))
             if self.library.kws_decode(_pointer(state), _pointer(row), ctypes.byref(one)):
                 found.append(self._detection(one))
         return found, state
@@ -207,6 +219,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, (result, arguments) in {
         "kws_init": (None, [pointer]),
         "kws_reset": (None, [pointer, integer]),
+        "kws_gate_hop": (None, [pointer, pointer, integer]),
         "kws_decode": (integer, [pointer, pointer, pointer]),
         "kws_hear": hear,
         "kws_hear_float": hear,

@@ -161,12 +161,27 @@ def _code(spotter: Spotter, program: Program, way: Road) -> dict[str, str]:
         "kernels": "\n".join(kernels),
         "declarations": "\n".join([*(f"{table.declaration};" for table in way.tables), *way.constants]) + "\n",
         "settings": _settings(spotter, program),
-        "arrival": "".join(f"{line}\n" for line in way.arrival),
+        "arrival": "".join(f"{line}\n" for line in _with_gate(way.arrival)),
+        "gate": _gate(spotter),
         "forget": forget,
         "hop": "".join(f"{line}\n" for line in hop),
         "interface": "\n".join(text for text in interface if text not in known),
         "definitions": "\n".join(table.definition for table in way.tables),
     }
+
+
+def _with_gate(arrival: list[str]) -> list[str]:
+    """What happens to samples as they arrive; the noise gate hears them when they are clean and nothing else yet."""
+    cleaned = [i for i, line in enumerate(arrival, 1) if line.lstrip().startswith("clean(")]
+    at = cleaned[0] if cleaned else 0  # a program without a featurizer is handed what it is handed
+    return [*arrival[:at], "    measure_hop(&state->decoder.gate, samples, count);", *arrival[at:]]
+
+
+def _gate(spotter: Spotter) -> str:
+    """Constants of the decoder's noise gate."""
+    gate = spotter.decoder.gate.facts
+    floats = "".join(f"#define GATE_{name.upper()} {number(gate[name])}\n" for name in ("floor", "rise", "growth"))
+    return floats + "".join(f"#define GATE_{name.upper()} {gate[name]}\n" for name in ("attack", "hold"))
 
 
 def _row(numbers: list[int]) -> str:

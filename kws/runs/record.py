@@ -17,6 +17,10 @@ from kws.support.errors import KwsError
 
 MARKS = (RESULTS, CONFIG, COMPOSITION, ERROR)
 """Files that make a folder a run."""
+HEADLINE = 1.0
+"""False alarms an hour, with a threshold from the validation stream, at which the gallery tells of a detector."""
+KIND = "false_alarms_"
+"""What the columns with false alarms of a kind begin with."""
 DONE = "done"
 # What two runs may differ in and still be the same configuration: how and where they ran, not what.
 NOT_CONFIGURATION = {"seed", "directory", "resume", "summary", "threads", "cache_dir", "logger", "export", "workers"}
@@ -31,6 +35,9 @@ class Run:
         status: ``done``, ``unfinished``, or what is wrong.
         interval: 95 % of the test accuracy.
         streaming: accuracy on the test split as one stream, by mode.
+        missed: share of the keywords that a detector misses at `HEADLINE` false alarms an hour on its test stream,
+            with the threshold that its validation stream gave.
+        false_alarms: per hour at that threshold, by kind of sound.
         multiply_adds: per second of audio, featurizer and network.
         model_bytes: of the exported network: step.onnx, or clip.onnx where there is no step.
         microseconds: per hop, measured on step.onnx.
@@ -45,6 +52,8 @@ class Run:
     clips: int | None = None
     validation: float | None = None
     streaming: dict[str, float] = field(default_factory=dict)
+    missed: float | None = None
+    false_alarms: dict[str, float] = field(default_factory=dict)
     parameters: int | None = None
     multiply_adds: float | None = None
     model_bytes: int | None = None
@@ -79,6 +88,8 @@ def row(run: Run) -> dict[str, Any]:
         "test_high": high,
         "test_clips": run.clips,
         **{f"stream_{mode}": run.streaming.get(mode) for mode in MODES},
+        "missed": run.missed,
+        **{f"{KIND}{kind}": value for kind, value in run.false_alarms.items()},
         "parameters": run.parameters,
         "multiply_adds_per_second": run.multiply_adds,
         "model_bytes": run.model_bytes,
@@ -110,6 +121,7 @@ def read_run(directory: Path, name: str, measure: bool = False) -> Run:
     if get(evaluation, "split") == "testing" and heard == corpus:
         modes = {mode: share(get(evaluation, "streaming", mode, "accuracy")) for mode in MODES}
         run.streaming = {mode: accuracy for mode, accuracy in modes.items() if accuracy is not None}
+        fill_detection(run, get(evaluation, "detection", "operating_points"))
     overrides, _ = read(directory / OVERRIDES, yaml.safe_load)
     if isinstance(overrides, list):
         run.overrides = tuple(map(str, overrides))
@@ -150,6 +162,19 @@ def fill(run: Run, results: Mapping[str, Any]) -> None:
     choices = get(results, "choices")
     if isinstance(choices, Mapping):
         run.choices = {str(k): str(v) for k, v in choices.items()}
+
+
+def fill_detection(run: Run, points: Any) -> None:
+    """Take the operating point at `HEADLINE` from evaluation.json, if it is there and makes sense.
+
+    An evaluation that chose its thresholds on the test stream has no kinds, and is not told of.
+    """
+    for point in points if isinstance(points, list) else ():
+        kinds = get(point, "kinds")
+        if get(point, "target") == HEADLINE and isinstance(kinds, Mapping):
+            run.missed = share(get(point, "miss_rate"))
+            rates = {str(kind): number(get(figures, "false_alarms_per_hour")) for kind, figures in kinds.items()}
+            run.false_alarms = {kind: rate for kind, rate in rates.items() if rate is not None}
 
 
 def look_closer(run: Run, measure: bool) -> list[str]:

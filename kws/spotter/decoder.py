@@ -3,6 +3,8 @@
 log-probabilities ──► mean over `smoothing` seconds ──► best word ──► threshold ──► `consecutive` frames in a row
                                                                                           │
 detection (word, time, confidence) ◄── not within `refractory` seconds of the last one ◄──┘
+                                            ▲
+samples, voice ──► `kws.spotter.gate` ──────┘ only where there was something to hear
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kws.spotter.gate import CLOSED, OPEN, Gate, GateState, level
 from kws.support.errors import KwsError
 
 NO_WORD = -1
@@ -31,9 +34,10 @@ class DecoderState(NamedTuple):
         past: (B, N - 1, W) posteriors that the next average still contains; zeros at the start.
         word: (B,) int64, the word whose run of hits is under way, or `NO_WORD`.
         length: (B,) int64, hits in that run so far.
-        reported: (B,) bool, whether that run has been reported.
+        reported: (B,) bool, whether that run has been reported, or never will be.
         wait: (B,) int64, frames in which nothing may be reported yet.
         frames: (B,) int64, frames heard.
+        gate: where the noise gate stands.
     """
 
     past: Tensor
@@ -42,6 +46,7 @@ class DecoderState(NamedTuple):
     reported: Tensor
     wait: Tensor
     frames: Tensor
+    gate: GateState
 
 
 class DecodedFrames(NamedTuple):
@@ -64,7 +69,8 @@ class Decoder(nn.Module):
     In every frame the word with the highest smoothed posterior is the candidate; labels that are ignored are never
     one. It is a hit when its score reaches its threshold. A run of hits of the same word is reported once, in the
     first frame in which it is `consecutive` frames long and the refractory time of the last report (of any word)
-    is over.
+    is over. Nothing is reported while the noise gate (`kws.spotter.gate`) is not open, and nothing ever of a run that
+    began while it was closed: no setting makes a word out of silence.
 
     Args:
         labels: class names in the order of the classifier's outputs.
@@ -113,6 +119,7 @@ class Decoder(nn.Module):
         self.window = max(1, round(smoothing / hop_seconds))  # frames
         self.wait = round(refractory / hop_seconds)  # frames
         self.consecutive = consecutive
+        self.gate = Gate(hop_seconds)
         # They follow the settings, so they are no part of a checkpoint. An ignored label is never compared.
         self.register_buffer("words", torch.tensor(words), persistent=False)  # (W,) class indices
         thresholds = torch.tensor([per_word.get(label, 1.0) for label in self.labels])
@@ -144,23 +151,45 @@ class Decoder(nn.Module):
             reported=zeros.bool(),
             wait=zeros,
             frames=zeros,
+            gate=self.gate.initial_state(streams, device),
         )
 
-    def forward(self, log_probabilities: Tensor) -> DecodedFrames:
-        """Whole sequences: (B, T, C) log-probabilities, each from its start."""
-        frames, _ = self.stream(log_probabilities, self.initial_state(len(log_probabilities), log_probabilities.device))
-        return frames
+    def forward(self, log_probabilities: Tensor, samples: Tensor | None = None) -> DecodedFrames:
+        """`stream` of whole sequences: (B, T, C) log-probabilities, each from its start."""
+        state = self.initial_state(len(log_probabilities), log_probabilities.device)
+        return self.stream(log_probabilities, state, samples)[0]
 
-    def step(self, log_probabilities: Tensor, state: DecoderState) -> tuple[DecodedFrames, DecoderState]:
-        """One frame of each stream: (B, C) log-probabilities to frames of shape (B,)."""
-        frames, state = self.stream(log_probabilities[:, None], state)
+    def step(
+        self, log_probabilities: Tensor, state: DecoderState, samples: Tensor | None = None, voice: Tensor | None = None
+    ) -> tuple[DecodedFrames, DecoderState]:
+        """One frame of each stream: (B, C), (B, hop_size) and (B,) to frames of shape (B,)."""
+        voice = None if voice is None else voice[:, None]
+        frames, state = self.stream(log_probabilities[:, None], state, samples, voice)
         return DecodedFrames(*(tensor[:, 0] for tensor in frames)), state
 
-    def stream(self, log_probabilities: Tensor, state: DecoderState) -> tuple[DecodedFrames, DecoderState]:
-        """The next frames of B streams: (B, T, C) log-probabilities; T may be 0."""
+    def stream(
+        self, log_probabilities: Tensor, state: DecoderState, samples: Tensor | None = None, voice: Tensor | None = None
+    ) -> tuple[DecodedFrames, DecoderState]:
+        """The next T frames of B streams.
+
+        Args:
+            log_probabilities: (B, T, C); T may be 0.
+            state: where the streams stand.
+            samples: (B, T · hop_size) in [-1, 1] that the frames were made of. Without them the gate is taken to be
+                open: posteriors that come from nowhere.
+            voice: (B, T) signal of the detector that resets the network, where there is one.
+        """
         word, score, past = self.smooth(log_probabilities, state.past)
-        detected, state = self.decide(word, score >= self.thresholds[word], state)
+        gate = None
+        if samples is not None:
+            gate, after = self.listen(samples, word.shape[1], voice, state.gate)
+            state = state._replace(gate=after)
+        detected, state = self.decide(word, score >= self.thresholds[word], state, gate)
         return DecodedFrames(word, score, detected), state._replace(past=past)
+
+    def listen(self, samples: Tensor, hops: int, voice: Tensor | None, state: GateState) -> tuple[Tensor, GateState]:
+        """The noise gate in each of so many hops, (B, hops), by their samples and voice; and its next state."""
+        return self.gate.stream(level(samples, hops), voice, state)
 
     def smooth(self, log_probabilities: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Best word (B, T), its smoothed posterior (B, T), and the `past` of the next frames."""
@@ -173,14 +202,18 @@ class Decoder(nn.Module):
         score, best = (total / self.window).max(dim=-1)  # (B, T)
         return self.words[best], score, heard[:, frames:]
 
-    def decide(self, word: Tensor, hit: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Which frames are reported, from the candidate of each frame and whether it is a hit, both (B, T).
+    def decide(
+        self, word: Tensor, hit: Tensor, state: DecoderState, gate: Tensor | None = None
+    ) -> tuple[Tensor, DecoderState]:
+        """Which frames are reported, from the candidate of each frame, whether it is a hit, and the gate.
 
-        Threshold sweeps call this with one row per threshold. `state.past` is handed on untouched.
+        All are (B, T); without `gate` it is open. Threshold sweeps call this with one row per threshold. `state.past`
+        and `state.gate` are handed on untouched.
         """
         streams, frames = word.shape
         if not frames:
             return hit, state
+        gate = torch.full_like(word, OPEN) if gate is None else gate.expand(streams, frames)
         current = torch.where(hit, word, NO_WORD)  # (B, T)
         before = torch.cat([state.word[:, None], current[:, :-1]], dim=1)
         index = torch.arange(frames, device=word.device).expand(streams, frames)
@@ -189,34 +222,36 @@ class Decoder(nn.Module):
         begun = torch.where(changed, index, -1).cummax(dim=1).values
         start = torch.where(begun < 0, -state.length[:, None], begun)
         length = index - start + 1  # of no meaning where there is no hit
-        ripe = hit & (length >= self.consecutive)
+        # Runs that began with a closed gate count as reported, like those that were reported before these frames.
+        done = torch.where(begun < 0, state.reported[:, None], gate.gather(1, begun.clamp(min=0)) == CLOSED)
+        ripe = hit & (length >= self.consecutive) & (gate == OPEN) & ~done
 
-        # Reports hang on one another through the refractory time, so they are found run by run. The ripe frames of a
-        # run follow each other without a gap: its first and last say everything.
+        # Reports hang on one another through the refractory time, so they are found stretch by stretch of ripe frames
+        # of one run, of which the first and the last say everything.
         fresh = torch.cat([ripe[:, :1], ripe[:, 1:] & (~ripe[:, :-1] | changed[:, 1:])], dim=1)
         final = torch.cat([ripe[:, :-1] & (~ripe[:, 1:] | changed[:, 1:]), ripe[:, -1:]], dim=1)
         row, begins = fresh.nonzero(as_tuple=True)
         ends = final.nonzero(as_tuple=True)[1]
-        carried = begun[row, begins] < 0  # runs from before these frames
+        runs = begun[row, begins]
         free = state.wait.tolist()  # first frame in which a report is allowed again
-        was_reported = state.reported.tolist()
-        present = begun[:, -1].tolist()  # where the run that goes on began
-        is_reported = [start < 0 and was for start, was in zip(present, was_reported, strict=True)]
+        reported: list[int | None] = [None] * streams  # the run that was reported last
         at_row, at_frame = [], []
-        for b, first, last, old in zip(row.tolist(), begins.tolist(), ends.tolist(), carried.tolist(), strict=True):
+        for b, first, last, run in zip(row.tolist(), begins.tolist(), ends.tolist(), runs.tolist(), strict=True):
             at = max(first, free[b])
-            if at > last or (old and was_reported[b]):
+            if at > last or run == reported[b]:
                 continue
             at_row.append(b)
             at_frame.append(at)
             free[b] = at + 1 + self.wait
-            is_reported[b] = is_reported[b] or first >= present[b]
+            reported[b] = run
         detected = torch.zeros_like(hit)
         detected[at_row, at_frame] = True
+        present = begun[:, -1].tolist()  # where the run that goes on began
+        now = torch.tensor([run == last for run, last in zip(present, reported, strict=True)], device=word.device)
         after = state._replace(
             word=current[:, -1],
             length=torch.where(hit[:, -1], length[:, -1], 0),
-            reported=torch.tensor(is_reported, device=word.device) & hit[:, -1],
+            reported=(done[:, -1] | now) & hit[:, -1],
             wait=torch.tensor([max(0, frame - frames) for frame in free], device=word.device),
             frames=state.frames + frames,
         )

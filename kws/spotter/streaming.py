@@ -107,9 +107,9 @@ class StreamingSpotter:
         spotter, decoder = state.spotter, state.decoder
         frames, decoded = [], []
         for start in range(0, max(hops, 1), self.chunk_hops):
-            end = min(start + self.chunk_hops, hops)
-            heard, spotter = self._hops(block[:, start * hop : end * hop], spotter)
-            said, decoder = self.spotter.decoder.stream(heard.log_probabilities, decoder)
+            samples = block[:, start * hop : min(start + self.chunk_hops, hops) * hop]
+            heard, spotter = self._hops(samples, spotter)
+            said, decoder = self.spotter.decoder.stream(heard.log_probabilities, decoder, samples, heard.signal)
             frames.append(heard)
             decoded.append(said)
         whole = DecodedFrames(*_join(decoded))
@@ -140,8 +140,9 @@ class StreamingSpotter:
 
         Args:
             state: where the streams stand; it is left as it was.
-            parts: any of ``audio`` (samples that wait for their hop), ``featurizer``, ``vad``, ``classifier`` and
-                ``decoder`` (with the clock, so that times count from 0 again); all of them when none is named.
+            parts: any of ``audio`` (samples that wait for their hop), ``featurizer``, ``vad``, ``classifier`` (with the
+                decoder's noise gate, for the network starts from zeros) and ``decoder`` (with the clock, so that times
+                count from 0 again); all of them when none is named.
             streams: which streams; all of them when None.
 
         Streams of a batch share the raster of hops. When only some streams lose their waiting samples, silence of the
@@ -166,11 +167,14 @@ class StreamingSpotter:
         leftover = state.leftover
         if "audio" in parts:
             leftover = fresh.leftover if bool(chosen.all()) else torch.where(chosen[:, None], 0.0, leftover)
-        return state._replace(
-            leftover=leftover,
-            spotter=spotter,
-            decoder=_where(chosen, fresh.decoder, state.decoder) if "decoder" in parts else state.decoder,
-        )
+        decoder = state.decoder
+        if "decoder" in parts:
+            decoder = _where(chosen, fresh.decoder, decoder)
+        elif "classifier" in parts:
+            decoder = decoder._replace(gate=_where(chosen, fresh.decoder.gate, decoder.gate))
+        if spotter.vad is not None:  # so that the gate misses no reset to come
+            decoder = decoder._replace(gate=decoder.gate._replace(voice=spotter.vad.signal == 1))
+        return state._replace(leftover=leftover, spotter=spotter, decoder=decoder)
 
     def listen(self, blocks: Iterable[Tensor | np.ndarray], sample_rate: int | None = None) -> Iterator[Detection]:
         """Detections in one stream, as its blocks (S,) arrive."""

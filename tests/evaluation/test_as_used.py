@@ -155,7 +155,14 @@ def test_the_console(results):
     out = Console(record=True, width=160, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.show({**results, "runtimes_missing": ["ell"]}, out)
     text = out.export_text()
-    for part in ("never reset", "false alarms per hour", "same label as PyTorch", "ell: not exported"):
+    for part in (
+        "never reset",
+        "chosen on the validation stream",
+        "A bound",
+        "silence: 0.00 hours",
+        "same label as PyTorch",
+        "ell: not exported",
+    ):
         assert part in text
 
 

@@ -121,14 +121,16 @@ def test_where_detectors_are_in_a_tie_the_comparison_goes_on(monkeypatch):
 
 def test_detections_are_compared():
     need_compiler()
-    outputs, _ = model().hear(clips().reshape(1, -1), model().start())
-    heard = outputs.log_probabilities[0]
-    found, _ = model().decode(heard, model().start())
-    assert compare_detections(spotter(), heard, found, "c") == len(found) > 3
+    samples = clips().reshape(-1)
+    outputs, _ = model().hear(samples[None], model().start())
+    heard, voice = outputs.log_probabilities[0], outputs.signal[0]
+    found, _ = model().decode(heard, samples, voice, model().start())
+    assert compare_detections(spotter(), heard, samples, voice, found, "c") == len(found) > 3
     for wrong in (found[1:], found[:-1], [found[0]._replace(word="_silence_"), *found[1:]], found[::2]):
         with pytest.raises(ParityError, match=r"c finds .* where PyTorch's decoder finds"):
-            compare_detections(spotter(), heard, wrong, "c")
+            compare_detections(spotter(), heard, samples, voice, wrong, "c")
     # Without a resume, for it is not asked for where nothing is in a tie.
-    parity, same = compare_streams(spotter(), model(), None, clips(), 1e-4, "c")
+    parity, same, said = compare_streams(spotter(), model(), None, clips(), 1e-4, "c")
     assert np.array_equal(same, heard)
+    assert np.array_equal(said, voice)
     assert parity.label_agreement == 1

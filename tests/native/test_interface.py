@@ -130,12 +130,17 @@ def test_settings_may_change_while_it_runs(change):
     with torch.no_grad():
         frames, _ = c.stream(torch.from_numpy(samples), c.initial_state())
     hops = half // 40
-    first, decoder_state = c.decoder.stream(frames.log_probabilities[:, :hops], c.decoder.initial_state())
+    heard = torch.from_numpy(samples)
+    first, decoder_state = c.decoder.stream(
+        frames.log_probabilities[:, :hops], c.decoder.initial_state(), heard[:, :half], frames.signal[:, :hops]
+    )
     # The posteriors that a longer average asks for, and the run and the waiting time as they stand.
     known = frames.log_probabilities[:, :hops, other.words].exp()
     past = torch.cat([torch.zeros(1, other.window, len(other.words)), known], dim=1)
     past = past[:, past.shape[1] - (other.window - 1) :]
-    second, _ = other.stream(frames.log_probabilities[:, hops:], decoder_state._replace(past=past))
+    decoder_state = decoder_state._replace(past=past)
+    rest = heard[:, half : half + (frames.log_probabilities.shape[1] - hops) * 40]
+    second, _ = other.stream(frames.log_probabilities[:, hops:], decoder_state, rest, frames.signal[:, hops:])
     assert said(before) == said(c.decoder.detections(first, torch.zeros(1, dtype=torch.int64))[0])
     assert said(after) == said(other.detections(second, torch.tensor([hops]))[0])
 
@@ -209,7 +214,7 @@ def test_the_detectors_level_can_be_read():
 def test_the_decoder_alone():
     samples = numbers()
     outputs, _ = model().hear(samples, model().start())
-    found, _ = model().decode(outputs.log_probabilities[0], model().start())
+    found, _ = model().decode(outputs.log_probabilities[0], samples[0], outputs.signal[0], model().start())
     assert found == whole(samples)
 
 
@@ -247,3 +252,39 @@ def test_two_models_live_side_by_side():
     with torch.no_grad():
         frames, _ = other.stream(torch.from_numpy(samples), other.initial_state())
     np.testing.assert_allclose(second.log_probabilities, frames.log_probabilities.numpy(), atol=1e-5)
+
+
+def gate_signals() -> dict[str, np.ndarray]:
+    """What the noise gate is about, 4 s each."""
+    random, count = np.random.default_rng(4), 4000
+    noise = random.normal(size=count)
+    onset = np.where(np.arange(count) < 2000, 0.003, 0.2) * noise
+    return {
+        "silence": np.zeros(count),
+        "dither": random.integers(-1, 2, count) / 32768,
+        "offset": np.full(count, 0.7),
+        "offset with dither": 0.7 + random.integers(-1, 2, count) / 32768,
+        "noise": 0.1 * noise,
+        "onset": onset,
+        "onset on an offset": 0.4 + onset,
+        "bursts": np.where(np.arange(count) // 400 % 3 == 0, 0.3, 0.001) * noise,
+    }
+
+
+@pytest.mark.parametrize("name", gate_signals())
+def test_no_word_out_of_silence_with_any_setting(name):
+    """At a threshold of 0 every hop would be a word; the gate says in which one may be heard, as in Python."""
+    samples = gate_signals()[name].astype(np.float32)[None]
+    own = make_spotter(decoder={**DECODER, "threshold": 0.0, "refractory": 0.0}, seed=3)
+    streaming = StreamingSpotter(own)
+    heard, _ = streaming.stream(samples, streaming.initial_state())
+    state = model().start()
+    settings = model().settings(state)
+    settings.threshold[:] = [0.0] * len(own.labels)
+    settings.refractory = 0
+    (found,), _ = model().detect(samples, state)
+    assert said(found) == said(heard.detections[0])
+    if name in ("silence", "dither", "offset", "offset with dither"):
+        assert found == []
+    if name in ("onset", "bursts"):
+        assert found

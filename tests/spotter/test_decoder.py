@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kws.spotter.decoder import Decoder
+from kws.spotter.gate import CLOSED, OPEN
 from kws.support.errors import KwsError
 
 LABELS = ("_silence_", "yes", "no")
@@ -81,7 +82,7 @@ def test_bad_settings_are_named(settings, named):
         decoder(**settings)
 
 
-def reference(log_probabilities, window, threshold, consecutive, wait):
+def reference(log_probabilities, window, threshold, consecutive, wait, gate):
     """The documented rule, one stream, frame by frame, in plain Python."""
     rows = log_probabilities.exp().double().tolist()
     found, word, length, reported, free = [], None, 0, False, 0
@@ -90,9 +91,9 @@ def reference(log_probabilities, window, threshold, consecutive, wait):
         score = {w: sum(row[w] for row in past) / window for w in (1, 2)}
         best = max(score, key=score.get)
         current = best if score[best] >= threshold else None
-        length, reported = (length + 1, reported) if current == word else (1, False)
+        length, reported = (length + 1, reported) if current == word else (1, gate[t] == CLOSED)
         word = current
-        if word is not None and length >= consecutive and not reported and t >= free:
+        if word is not None and length >= consecutive and not reported and t >= free and gate[t] == OPEN:
             found.append((word, t))
             reported, free = True, t + 1 + wait
     return found
@@ -108,29 +109,37 @@ def reference(log_probabilities, window, threshold, consecutive, wait):
 )
 def test_equals_the_plain_loop_however_the_stream_is_cut(seed, window, consecutive, wait, cuts):
     torch.manual_seed(seed)
-    # Slow random posteriors, so that runs of several lengths occur.
+    # Slow random posteriors, so that runs of several lengths occur; sounds that come and go, and a voice beside them.
     scores = torch.randn(3, 40, 3).cumsum(1)
     log_probabilities = scores.log_softmax(-1)
+    samples = torch.randn(3, 40, 20) * 10 ** torch.randint(-6, 0, (3, 8, 1)).repeat_interleave(5, dim=1)
+    samples, voice = samples.flatten(1), (torch.rand(3, 40) > 0.1).long()
     d = decoder(smoothing=window * 0.1, threshold=0.6, consecutive=consecutive, refractory=wait * 0.1)
-    whole = d(log_probabilities)
+    whole, last = d.stream(log_probabilities, d.initial_state(3), samples, voice)
     state, pieces = d.initial_state(3), []
     edges = [0, *sorted(cuts), 40]
     for start, end in pairwise(edges):
-        piece, state = d.stream(log_probabilities[:, start:end], state)
+        sound = samples[:, 20 * start : 20 * end]
+        piece, state = d.stream(log_probabilities[:, start:end], state, sound, voice[:, start:end])
         pieces.append(piece)
     for name in whole._fields:
         assert torch.equal(getattr(whole, name), torch.cat([getattr(piece, name) for piece in pieces], 1))
+    assert all(torch.equal(a, b) for a, b in zip(state.gate, last.gate, strict=True))
+    gates, _ = d.listen(samples, 40, voice, d.initial_state(3).gate)
     for b in range(3):
-        expected = reference(log_probabilities[b], window, 0.6, consecutive, wait)
+        expected = reference(log_probabilities[b], window, 0.6, consecutive, wait, gates[b].tolist())
         assert [(int(whole.word[b, t]), t) for t in whole.detected[b].nonzero().flatten().tolist()] == expected
 
 
 def test_step_equals_stream():
+    torch.manual_seed(0)
     log_probabilities = torch.randn(2, 30, 3).cumsum(1).log_softmax(-1)
+    samples = torch.randn(2, 30, 20) * torch.linspace(0, 0.5, 30)[:, None]
     d = decoder(smoothing=0.3, refractory=0.2)
-    whole, state = d(log_probabilities), d.initial_state(2)
+    whole, state = d(log_probabilities, samples.flatten(1)), d.initial_state(2)
+    assert whole.detected.any()
     for t in range(30):
-        frame, state = d.step(log_probabilities[:, t], state)
+        frame, state = d.step(log_probabilities[:, t], state, samples[:, t])
         assert torch.equal(frame.detected, whole.detected[:, t])
         assert torch.equal(frame.score, whole.score[:, t])
     assert state.frames.tolist() == [30, 30]

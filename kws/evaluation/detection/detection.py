@@ -1,15 +1,14 @@
 """Misses against false alarms per hour, on a long stream."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kws.evaluation.detection import recordings
-from kws.evaluation.detection.matching import score
+from kws.evaluation.detection.kinds import NOISE, SILENCE, UNNAMED, WORDS, Folders, Kind, by_name, hear_folders
+from kws.evaluation.detection.matching import PROTOCOLS, Protocol, score
 from kws.evaluation.detection.thresholds import (
     Curve,
     Trace,
@@ -18,17 +17,17 @@ from kws.evaluation.detection.thresholds import (
     choose_per_word,
     count_words,
     curve,
-    hear,
+    false_alarms,
     hear_lanes,
-    join,
     operating_point,
     reports,
     threshold_table,
 )
-from kws.evaluation.stream.long_stream import LongStream, Piece
+from kws.evaluation.stream import no_speech
+from kws.evaluation.stream.long_stream import LongStream
 from kws.spotter.decoder import Decoder
 from kws.spotter.runtime import Runtime
-from kws.support.errors import BrokenRecording, KwsError
+from kws.support.errors import KwsError
 
 TARGETS = (0.1, 0.5, 1.0, 10.0)  # false alarms per hour
 
@@ -37,27 +36,72 @@ TARGETS = (0.1, 0.5, 1.0, 10.0)  # false alarms per hour
 class DetectionSettings:
     """How detection is judged; the fields of `LongStream`, and
 
-    tolerance  seconds after a word's end in which it may be reported
-    targets    false alarms per hour at which misses are given
+    noise_hours    of noise and music; half of `hours` when None
+    silence_hours  of silence; a tenth of `hours` when None
+    protocol       one of `PROTOCOLS`: what counts as found, and what as a false alarm
+    tolerance      seconds after a word's end in which it may be reported; the protocol's own when None
+    targets        false alarms per hour at which misses are given, thresholds chosen on the validation stream
+    kind_targets   more of them for each kind of false alarms alone
     """
 
     hours: float = 2.0
+    noise_hours: float | None = None
+    silence_hours: float | None = None
     snr: Sequence[float | None] = (None, 20.0, 10.0, 5.0)
     gap: tuple[float, float] = (1.0, 4.0)
     keyword_share: float = 0.5
     section: float = 60.0
     seed: int = 1
     lanes: int = 8
-    tolerance: float = 0.75
+    protocol: str = "kws"
+    tolerance: float | None = None
     targets: Sequence[float] = TARGETS
+    kind_targets: Sequence[float] = (0.5, 5.0)
+
+    def __post_init__(self):
+        if self.protocol not in PROTOCOLS:
+            raise KwsError(f"detection.protocol={self.protocol} is unknown; choose from {', '.join(PROTOCOLS)}.")
+        if self.tolerance is not None and self.protocol != "kws":
+            raise KwsError(
+                f"detection.tolerance={self.tolerance} would not be detection.protocol={self.protocol} any more; "
+                "leave one of the two out."
+            )
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol with the tolerance that was chosen."""
+        rules = PROTOCOLS[self.protocol]
+        return rules if self.tolerance is None else rules._replace(tolerance=self.tolerance)
+
+    @property
+    def points(self) -> list[float]:
+        """False alarms per hour at which misses are given: the targets, and where the protocol's reference stands."""
+        reference = self.rules.reference
+        return sorted({*self.targets, *([] if reference is None else [reference[2]])})
 
     def stream(
         self, clips: np.ndarray, labels: np.ndarray, runtime: Runtime, noise, seed_offset: int = 0
     ) -> LongStream:
         """The stream of a split's clips."""
-        fields = {name: value for name, value in asdict(self).items() if name not in ("tolerance", "targets")}
+        names = ("hours", "snr", "gap", "keyword_share", "section", "lanes")
+        fields = {name: getattr(self, name) for name in names}
         fields["seed"] = self.seed + seed_offset
         return LongStream(clips, labels, runtime.labels, runtime.sample_rate, noise=noise, **fields)
+
+    def no_speech(self, runtime: Runtime, noise: Sequence[np.ndarray]) -> dict[str, no_speech.NoSpeech]:
+        """What holds no speech at all, by kind; a kind of no hours is left out."""
+        given = {
+            NOISE: self.hours / 2 if self.noise_hours is None else self.noise_hours,
+            SILENCE: self.hours / 10 if self.silence_hours is None else self.silence_hours,
+        }
+        settings = {
+            name: {"hours": hours, "seed": self.seed, "lanes": self.lanes} for name, hours in given.items() if hours > 0
+        }
+        make = {
+            NOISE: lambda **s: no_speech.noise_and_music(noise, runtime.sample_rate, **s),
+            SILENCE: lambda **s: no_speech.silence(runtime.sample_rate, **s),
+        }
+        return {name: make[name](**chosen) for name, chosen in settings.items()}
 
 
 class Detection:
@@ -67,10 +111,13 @@ class Detection:
         runtime: who listens.
         decoder: smoothing, run length and refractory time; its thresholds are among those tried.
         validation: (samples (N, S), class indices (N,)) of the split on which thresholds are chosen.
-        testing: the same of the split that is reported.
+        testing: the same of the split that is reported; None when thresholds alone are wanted.
         noise: recordings of background noise.
         settings: how.
-        negatives: folder of long recordings without keywords.
+        negatives: folders of long recordings without keywords: one, a list, or any by the name of their kind.
+
+    Attributes:
+        kinds: sounds in which no keyword is said, by name, as far as they were heard; none without `testing`.
     """
 
     def __init__(
@@ -81,32 +128,29 @@ class Detection:
         testing: tuple[np.ndarray, np.ndarray] | None,
         noise: Sequence[np.ndarray] = (),
         settings: DetectionSettings | None = None,
-        negatives: str | Path | None = None,
+        negatives: Folders | None = None,
     ):
         self.runtime = runtime
         self.decoder = decoder
         self.settings = settings or DetectionSettings()
-        self.refused: list[BrokenRecording] = []
+        folders = by_name(negatives)
         # Different seeds: the two streams share the recipe, not the draw.
         self.validation_stream = self.settings.stream(*validation, runtime, noise, seed_offset=1)
         self.validation = hear_lanes(runtime, decoder, self.validation_stream)
         self.stream = self.testing = None
+        self.kinds: dict[str, Kind] = {}
+        self._known: dict[float | None, dict[str, Any]] = {}
         if testing is not None:
             self.stream = self.settings.stream(*testing, runtime, noise)
             self.testing = hear_lanes(runtime, decoder, self.stream)
-        self.negatives = self._hear_folder(negatives) if negatives else None
+            for name, stream in self.settings.no_speech(runtime, noise).items():
+                self.kinds[name] = Kind(stream.what, hear_lanes(runtime, decoder, stream))
+            self.kinds |= {name: hear_folders(runtime, decoder, chosen) for name, chosen in folders.items()}
 
-    def _hear_folder(self, folder: str | Path) -> Trace:
-        traces = []
-        for path in recordings.find_recordings(folder):
-            pieces = (Piece(block, (), ()) for block in recordings.blocks(path, self.runtime.sample_rate))
-            try:
-                traces.append(hear(self.runtime, self.decoder, pieces))
-            except BrokenRecording as error:
-                self.refused.append(error)
-        if not sum(len(trace.word) for trace in traces):
-            raise KwsError(f"none of the recordings in negatives={str(folder)!r} can be used: {self.refused[0]}.")
-        return join(traces, self.decoder.hop_seconds)
+    @property
+    def rules(self) -> dict[str, float]:
+        """The protocol, for the functions that count."""
+        return {"tolerance": self.settings.rules.tolerance, "debounce": self.settings.rules.debounce}
 
     @cached_property
     def validation_curve(self) -> Curve:
@@ -116,11 +160,11 @@ class Detection:
     @cached_property
     def validation_counts(self) -> WordCounts:
         """The same for each word."""
-        return count_words(self.decoder, self.validation, self.settings.tolerance)
+        return count_words(self.decoder, self.validation, **self.rules)
 
-    def curve(self, trace: Trace, negatives: Trace | None = None) -> Curve:
+    def curve(self, trace: Trace) -> Curve:
         """Misses against false alarms over all thresholds."""
-        return curve(self.decoder, trace, self.settings.tolerance, negatives)
+        return curve(self.decoder, trace, **self.rules)
 
     def calibrate(self, target: float, per_word: bool = False) -> float | dict[str, float]:
         """Threshold, or one per word, for `target` false alarms per hour on the validation stream.
@@ -138,7 +182,9 @@ class Detection:
 
     def results(self) -> dict[str, Any]:
         """What evaluation.json says of detection."""
-        s, points = self.settings, self.curve(self.testing)
+        s, test = self.settings, self.curve(self.testing)
+        chosen = [self._transferred(target) for target in s.points]
+        kinds = self._kinds(test)
         results: dict[str, Any] = {
             "stream": {
                 "hours": self.testing.hours,
@@ -147,40 +193,67 @@ class Detection:
                 "other_speech": self.stream.speech_kind,
                 "snr": list(s.snr),
                 "seed": s.seed,
-                "tolerance": s.tolerance,
+                "tolerance": s.rules.tolerance,
             },
+            "protocol": {"name": s.protocol, "tolerance": s.rules.tolerance, "debounce": s.rules.debounce},
             "decoder": dict(self.decoder.settings),
             "as_stored": self._point(self.decoder.settings["threshold"]),
-            "operating_points": [
-                {**self._point(choose(points, target)), "target": target, "false_alarms_per_hour": target}
-                for target in s.targets
-            ],
-            "chosen_on_validation": [self._transferred(target) for target in s.targets],
-            "misses_by_snr": self._misses_by_snr(choose(points, max(s.targets))),
-            "curve": {name: values.tolist() for name, values in points._asdict().items()},
+            # Thresholds from the validation stream: what can be had.
+            "operating_points": [_aimed(row["overall"], row["target"]) for row in chosen],
+            # Thresholds from the very stream that they are reported on: what cannot be beaten.
+            "bounds": [_aimed(self._point(choose(test, target)), target) for target in s.points],
+            "chosen_on_validation": chosen,
+            "misses_by_snr": self._misses_by_snr(choose(self.validation_curve, max(s.targets))),
+            "kinds": kinds,
+            "curve": _plain(test),
         }
-        if self.negatives is not None:
-            alone = self.curve(self.testing, self.negatives)
-            results["negatives"] = {
-                "hours": self.negatives.hours,
-                "recordings": len(self.negatives.starts),
-                "refused": [str(error) for error in self.refused],
-                "operating_points": [
-                    {**self._point(choose(alone, target)), "target": target, "false_alarms_per_hour": target}
-                    for target in s.targets
-                ],
-                "curve": {name: values.tolist() for name, values in alone._asdict().items()},
-            }
+        if s.rules.reference is not None:
+            who, missed, alarms = s.rules.reference
+            results["reference"] = {"who": who, "miss_rate": missed, "false_alarms_per_hour": alarms}
+        if UNNAMED in kinds:
+            results["negatives"] = kinds[UNNAMED]
         return results
 
-    def _point(self, threshold) -> dict[str, Any]:
-        point = operating_point(self.decoder, self.testing, threshold, self.settings.tolerance, self.negatives)
+    def _kinds(self, test: Curve) -> dict[str, Any]:
+        """Every kind of false alarms: how much was heard, the curve against its rate, and misses at some rates.
+
+        These operating points are bounds: each threshold is chosen on that kind itself.
+        """
+        s = self.settings
+        curves = {WORDS: test}
+        for name, kind in self.kinds.items():
+            curves[name] = test._replace(false_alarms=false_alarms(self.decoder, kind.trace, debounce=s.rules.debounce))
+        facts = {WORDS: {"what": f"{self.stream.speech_kind}, pauses, background", "hours": self.testing.hours}}
+        facts |= {name: kind.facts for name, kind in self.kinds.items()}
+        targets = sorted({*s.points, *s.kind_targets})
+        return {
+            name: {
+                **facts[name],
+                "operating_points": [_aimed(self._point(choose(points, target)), target) for target in targets],
+                "curve": _plain(points),
+            }
+            for name, points in curves.items()
+        }
+
+    def _point(self, threshold: float | Mapping[str, float] | None) -> dict[str, Any]:
+        if isinstance(threshold, Mapping):
+            return self._heard_at(threshold)
+        if threshold not in self._known:  # several targets often come to the same
+            self._known[threshold] = self._heard_at(threshold)
+        return self._known[threshold]
+
+    def _heard_at(self, threshold: float | Mapping[str, float] | None) -> dict[str, Any]:
+        traces = {name: kind.trace for name, kind in self.kinds.items()}
+        point = operating_point(self.decoder, self.testing, threshold, negatives=traces, **self.rules)
+        names = ("hours", "false_alarms", "false_alarms_per_hour", "false_alarm_interval")
+        point["kinds"] = {WORDS: {name: point[name] for name in names}, **point["kinds"]}
+        if UNNAMED in point["kinds"]:
+            point["negatives"] = point["kinds"][UNNAMED]
         point["measured_false_alarms_per_hour"] = point["false_alarms_per_hour"]
         return point
 
     def _transferred(self, target: float) -> dict[str, Any]:
         """Thresholds from the validation stream on the test stream: one for all words, and one for each."""
-        tolerance = self.settings.tolerance
         overall = choose(self.validation_curve, target)
         each = choose_per_word(self.validation_counts, target)
         return {
@@ -188,20 +261,28 @@ class Detection:
             "overall": self._point(overall),
             "per_word": self._point(each) if each is not None else None,
             "validation": {
-                "overall": operating_point(self.decoder, self.validation, overall, tolerance),
-                "per_word": operating_point(self.decoder, self.validation, each, tolerance) if each else None,
+                "overall": operating_point(self.decoder, self.validation, overall, **self.rules),
+                "per_word": operating_point(self.decoder, self.validation, each, **self.rules) if each else None,
             },
         }
 
     def _misses_by_snr(self, threshold: float | None) -> list[dict[str, Any]]:
-        """Misses in each background, at the threshold of the most lenient target."""
+        """Misses in each background, at a threshold."""
         if threshold is None:
             return []
         row = reports(self.decoder, self.testing, threshold_table(self.decoder, threshold))[0]
         rows = []
         for snr in dict.fromkeys(truth.snr for truth in self.testing.truths):
             truths = [truth for truth in self.testing.truths if truth.snr == snr]
-            figures = score(row, truths, self.testing.hours, self.settings.tolerance)
+            figures = score(row, truths, self.testing.hours, **self.rules)
             names = ("keywords", "misses", "miss_rate", "miss_interval", "latency")
             rows.append({"snr": snr, **{name: figures[name] for name in names}})
         return sorted(rows, key=lambda row: (row["snr"] is not None, -(row["snr"] or 0)))
+
+
+def _aimed(point: Mapping[str, Any], target: float) -> dict[str, Any]:
+    return {**point, "target": target, "false_alarms_per_hour": target}
+
+
+def _plain(points: Curve) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in points._asdict().items()}

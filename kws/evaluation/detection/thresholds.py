@@ -9,8 +9,9 @@ import torch
 
 from kws.evaluation.detection.matching import Report, match, score
 from kws.evaluation.stream.long_stream import LongStream, Piece, Truth
+from kws.evaluation.stream.no_speech import NoSpeech
 from kws.spotter.decoder import Decoder
-from kws.spotter.runtime import Runtime
+from kws.spotter.runtime import Outputs, Runtime
 
 # Evenly spaced in the logit, since posteriors crowd at both ends: from 0.018 to 0.9999994, and exactly 1.
 THRESHOLDS = np.append(1 / (1 + np.exp(-np.linspace(-4.0, 14.0, 109))), 1.0)
@@ -28,6 +29,7 @@ class Trace(NamedTuple):
         speech: (start, end) of other speech.
         hours: length.
         starts: frames at which another recording begins and the state is fresh.
+        gate: (T,) uint8, the decoder's noise gate; None for one that is always open.
     """
 
     word: np.ndarray
@@ -36,13 +38,14 @@ class Trace(NamedTuple):
     speech: tuple[tuple[float, float], ...]
     hours: float
     starts: tuple[int, ...] = (0,)
+    gate: np.ndarray | None = None
 
 
 def hear(runtime: Runtime, decoder: Decoder, pieces: Iterable[Piece]) -> Trace:
     """Play one stream to a runtime from a fresh state, and keep the candidate of every frame."""
-    state, past = runtime.start(), decoder.initial_state().past
+    state, ear = runtime.start(), _Ear(decoder)
     leftover = np.zeros(0, np.float32)
-    words, scores, truths, speech = [], [], [], []
+    truths, speech = [], []
     for piece in pieces:
         truths += piece.truths
         speech += piece.speech
@@ -51,32 +54,27 @@ def hear(runtime: Runtime, decoder: Decoder, pieces: Iterable[Piece]) -> Trace:
         leftover = samples[whole:]
         if whole:
             outputs, state = runtime.hear(samples[None, :whole], state)
-            word, best, past = decoder.smooth(torch.from_numpy(outputs.log_probabilities), past)
-            words.append(word[0].to(torch.int16).numpy())
-            scores.append(best[0].numpy())
-    word = np.concatenate(words) if words else np.zeros(0, np.int16)
-    best = np.concatenate(scores) if scores else np.zeros(0, np.float32)
-    return Trace(word, best, tuple(truths), tuple(speech), len(word) * decoder.hop_seconds / 3600)
+            ear.take(outputs, samples[None, :whole])
+    word, best, gate = (rows[0] for rows in ear.heard())
+    hours = len(word) * decoder.hop_seconds / 3600
+    return Trace(word, best, tuple(truths), tuple(speech), hours, gate=gate)
 
 
-def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
+def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream | NoSpeech) -> Trace:
     """Play a long stream's lanes to a runtime side by side, each from a fresh state.
 
     In the trace they follow one another.
     """
     lanes = [_Lane(stream.pieces(lane)) for lane in range(stream.lanes)]
-    state, past = runtime.start(len(lanes)), decoder.initial_state(len(lanes)).past
+    state, ear = runtime.start(len(lanes)), _Ear(decoder, len(lanes))
     hops, done = stream.lane_samples // runtime.hop_size, 0
-    words, scores = [], []
     while done < hops:
         count = min(CHUNK_HOPS, hops - done)
         samples = np.stack([lane.take(count * runtime.hop_size) for lane in lanes])
         outputs, state = runtime.hear(samples, state)
-        word, best, past = decoder.smooth(torch.from_numpy(outputs.log_probabilities), past)
-        words.append(word.to(torch.int16).numpy())
-        scores.append(best.numpy())
+        ear.take(outputs, samples)
         done += count
-    word, best = np.concatenate(words, axis=1), np.concatenate(scores, axis=1)  # (B, T)
+    word, best, gate = ear.heard()  # (B, T)
     seconds = hops * decoder.hop_seconds
     traces = []
     for number, lane in enumerate(lanes):
@@ -90,9 +88,34 @@ def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
                 truths=tuple(truth for truth in lane.truths if truth.start < end),
                 speech=tuple(span for span in lane.speech if span[0] < end),
                 hours=kept * decoder.hop_seconds / 3600,
+                gate=gate[number, :kept],
             )
         )
     return join(traces, decoder.hop_seconds)
+
+
+class _Ear:
+    """What the decoder makes of B streams before any threshold, gathered block by block."""
+
+    def __init__(self, decoder: Decoder, streams: int = 1):
+        self.decoder = decoder
+        state = decoder.initial_state(streams)
+        self.past, self.gate = state.past, state.gate
+        empty = [np.zeros((streams, 0), kind) for kind in (np.int16, np.float32, np.uint8)]
+        self.words, self.scores, self.gates = ([rows] for rows in empty)
+
+    def take(self, outputs: Outputs, samples: np.ndarray) -> None:
+        """The next hops of each stream: what the runtime said of them, and their samples."""
+        word, best, self.past = self.decoder.smooth(torch.from_numpy(outputs.log_probabilities), self.past)
+        voice = None if outputs.signal is None else torch.from_numpy(outputs.signal)
+        gate, self.gate = self.decoder.listen(torch.from_numpy(samples), word.shape[1], voice, self.gate)
+        self.words.append(word.to(torch.int16).numpy())
+        self.scores.append(best.numpy())
+        self.gates.append(gate.numpy())
+
+    def heard(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Candidates, their scores and the noise gate so far, (B, T) each."""
+        return tuple(np.concatenate(rows, axis=1) for rows in (self.words, self.scores, self.gates))
 
 
 class _Lane:
@@ -131,6 +154,7 @@ def join(traces: Sequence[Trace], hop_seconds: float) -> Trace:
         speech=tuple(speech),
         hours=sum(trace.hours for trace in traces),
         starts=tuple(lengths[:-1].tolist()),
+        gate=None if any(trace.gate is None for trace in traces) else np.concatenate([t.gate for t in traces]),
     )
 
 
@@ -138,7 +162,8 @@ def reports(decoder: Decoder, trace: Trace, thresholds: np.ndarray) -> list[list
     """What the decoder reports at each of K thresholds.
 
     Args:
-        decoder: its smoothing is in the trace already; its run length and refractory time are applied here.
+        decoder: its smoothing is in the trace already; its run length, refractory time and
+            noise gate are applied here.
         trace: what was heard.
         thresholds: (K,), or (K, C) for one per word.
     """
@@ -153,7 +178,8 @@ def reports(decoder: Decoder, trace: Trace, thresholds: np.ndarray) -> list[list
         word = torch.from_numpy(trace.word[start:end].astype(np.int64))[None].expand(len(thresholds), -1)
         best = torch.from_numpy(trace.score[start:end])[None]
         level = thresholds[:, None] if thresholds.dim() == 1 else thresholds[:, word[0]]
-        detected, state = decoder.decide(word, best >= level, state)
+        gate = None if trace.gate is None else torch.from_numpy(trace.gate[start:end])[None]
+        detected, state = decoder.decide(word, best >= level, state, gate)
         for k, t in detected.nonzero().tolist():
             time = (start + t + 1) * decoder.hop_seconds
             found[k].append(Report(decoder.labels[trace.word[start + t]], time))
@@ -175,16 +201,27 @@ class Curve(NamedTuple):
 
 
 def curve(
-    decoder: Decoder, trace: Trace, tolerance: float, negatives: Trace | None = None, thresholds=THRESHOLDS
+    decoder: Decoder,
+    trace: Trace,
+    tolerance: float,
+    negatives: Trace | None = None,
+    thresholds=THRESHOLDS,
+    debounce: float = 0.0,
 ) -> Curve:
     """The DET curve of a trace; false alarms from `negatives` alone where given."""
-    matchings = [match(row, trace.truths, tolerance) for row in reports(decoder, trace, thresholds)]
+    matchings = [match(row, trace.truths, tolerance, debounce) for row in reports(decoder, trace, thresholds)]
     misses = np.array([sum(hit is None for hit in matching.hit_by) for matching in matchings])
     if negatives is None:
-        alarms, hours = np.array([len(matching.false_alarms) for matching in matchings]), trace.hours
+        alarms = np.array([len(matching.false_alarms) for matching in matchings]) / trace.hours
     else:
-        alarms, hours = np.array([len(row) for row in reports(decoder, negatives, thresholds)]), negatives.hours
-    return Curve(np.asarray(thresholds), misses / max(len(trace.truths), 1), alarms / hours)
+        alarms = false_alarms(decoder, negatives, thresholds, debounce)
+    return Curve(np.asarray(thresholds), misses / max(len(trace.truths), 1), alarms)
+
+
+def false_alarms(decoder: Decoder, trace: Trace, thresholds=THRESHOLDS, debounce: float = 0.0) -> np.ndarray:
+    """(K,) reports per hour of a trace in which no keyword is said."""
+    rows = reports(decoder, trace, thresholds)
+    return np.array([len(match(row, (), 0.0, debounce).false_alarms) for row in rows]) / trace.hours
 
 
 def choose(points: Curve, target: float) -> float | None:
@@ -219,13 +256,15 @@ class WordCounts(NamedTuple):
     false_alarms: dict[str, np.ndarray]
 
 
-def count_words(decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS) -> WordCounts:
+def count_words(
+    decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS, debounce: float = 0.0
+) -> WordCounts:
     """Hits and false alarms of each word at every threshold."""
     words = [decoder.labels[i] for i in decoder.words.tolist()]
     hits = {word: np.zeros(len(thresholds)) for word in words}
     alarms = {word: np.zeros(len(thresholds)) for word in words}
     for k, row in enumerate(reports(decoder, trace, thresholds)):
-        matching = match(row, trace.truths, tolerance)
+        matching = match(row, trace.truths, tolerance, debounce)
         for number in matching.false_alarms:
             alarms[row[number].word][k] += 1
         for number in matching.hit_by:
@@ -277,12 +316,13 @@ def operating_point(
     trace: Trace,
     threshold: float | Mapping[str, float] | None,
     tolerance: float,
-    negatives: Trace | None = None,
+    negatives: Mapping[str, Trace] | None = None,
+    debounce: float = 0.0,
 ) -> dict[str, Any]:
     """How a trace is decoded at a threshold: `score`'s figures, and the threshold.
 
-    A threshold of None stands for a decoder that never reports. With `negatives`, their false alarms are added as
-    ``negatives``.
+    A threshold of None stands for a decoder that never reports. Of each of the `negatives`, traces in which no keyword
+    is said, hours and false alarms are added as ``kinds``.
     """
 
     def decoded(heard: Trace) -> list[Report]:
@@ -290,10 +330,10 @@ def operating_point(
 
     point = {
         "threshold": dict(threshold) if isinstance(threshold, Mapping) else threshold,
-        **score(decoded(trace), trace.truths, trace.hours, tolerance, trace.speech),
+        **score(decoded(trace), trace.truths, trace.hours, tolerance, trace.speech, debounce),
     }
     if negatives is not None:
-        alone = score(decoded(negatives), (), negatives.hours, tolerance)
         names = ("hours", "false_alarms", "false_alarms_per_hour", "false_alarm_interval")
-        point["negatives"] = {name: alone[name] for name in names}
+        alone = {kind: score(decoded(heard), (), heard.hours, 0.0, (), debounce) for kind, heard in negatives.items()}
+        point["kinds"] = {kind: {name: figures[name] for name in names} for kind, figures in alone.items()}
     return point

@@ -1,8 +1,10 @@
 /* From log-probabilities to detections:
  *
- *     mean over the last hops ─► best word ─► threshold ─► so many hops in a row ─► not soon after the last one
+ *     mean over the last hops ─► best word ─► threshold ─► so many hops in a row ─► not soon after the last one,
+ *                                                                                   and only of a sound
  */
 #include "exponential.h"
+#include "gate.c"
 #include "kws_model.h"
 #include <string.h>
 
@@ -46,13 +48,16 @@ int kws_decode(kws_state *state, const float *log_probabilities, kws_detection *
         d->run = 0;
         d->reported = 0;
     }
+    if (hit && d->run == 0) { /* what is said before there is any sound, is not said of that sound */
+        d->reported = d->gate.stands == CLOSED;
+    }
     d->label = label;
     d->run += hit && d->run < INT32_MAX;
     d->hops++;
     d->score = score;
     const int allowed = d->wait == 0;
     d->wait -= !allowed;
-    if (!hit || d->run < settings->consecutive || d->reported || !allowed) {
+    if (!hit || d->run < settings->consecutive || d->reported || !allowed || d->gate.stands != OPEN) {
         return 0;
     }
     d->reported = 1;

@@ -13,6 +13,7 @@ void kws_reset(kws_state *state, kws_part part)
 {
     if (part == KWS_NETWORK) {
         forget(state);
+        shut_gate(&state->decoder.gate);
     } else {
         const kws_settings settings = state->settings;
         memset(state, 0, sizeof *state);
@@ -48,6 +49,7 @@ static void take_float(kws_state *state, const float *samples, int count)
 static int finish_hop(kws_state *state, float *log_probabilities)
 {
     listen(state);
+    judge_hop(&state->decoder.gate, state->voice);
     advance(state->heard, WINDOW, KWS_HOP);
     state->waiting = 0;
     if (log_probabilities != NULL) {
@@ -56,18 +58,33 @@ static int finish_hop(kws_state *state, float *log_probabilities)
     return state->voice;
 }
 
-int kws_process(kws_state *state, const int16_t *samples, float *log_probabilities)
+/* Samples that wait for the rest of their hop are lost. */
+static void drop_waiting(kws_state *state)
 {
     state->waiting = 0;
+    begin_hop(&state->decoder.gate);
+}
+
+int kws_process(kws_state *state, const int16_t *samples, float *log_probabilities)
+{
+    drop_waiting(state);
     take(state, samples, KWS_HOP);
     return finish_hop(state, log_probabilities);
 }
 
 int kws_process_float(kws_state *state, const float *samples, float *log_probabilities)
 {
-    state->waiting = 0;
+    drop_waiting(state);
     take_float(state, samples, KWS_HOP);
     return finish_hop(state, log_probabilities);
+}
+
+void kws_gate_hop(kws_state *state, const float *samples, int voice)
+{
+    kws_gate *const gate = &state->decoder.gate;
+    begin_hop(gate);
+    measure_hop(gate, samples, KWS_HOP);
+    judge_hop(gate, voice);
 }
 
 /* How many of `count` samples the hop has room for. */

@@ -19,6 +19,9 @@
 
 #define WINDOW @window@ /* samples that are looked at in a hop */
 
+/* Of the noise gate: least background, how far a sound is above it, how it grows in a hop (all of power); hops of sound
+ * that open it, hops without that close it. */
+@gate@
 const char *const kws_labels[KWS_LABELS] = {
 @label_names@};
 

@@ -67,6 +67,17 @@ typedef struct kws_detection {
     uint64_t sample;  /* when: samples from the stream's start to the end of the hop in which it was reported */
 } kws_detection;
 
+/* Where the decoder's noise gate stands. */
+typedef struct kws_gate {
+    float background; /* power of the softest sound since the network started from zeros; 0 before the first hop */
+    int32_t heard;    /* hops with sound, … */
+    int32_t quiet;    /* … and hops since the last of them */
+    int32_t voice;    /* the detector's signal in the last hop */
+    int32_t stands;   /* 0 closed, 1 ajar, 2 open */
+    int32_t count;    /* samples of this hop, and sums over them */
+    float first, last, sum, pairs, squares;
+} kws_gate;
+
 /* Where the decoder stands. */
 typedef struct kws_decoder {
     float probabilities[KWS_MAX_SMOOTHING][KWS_WORDS]; /* of the last hops, as a ring … */
@@ -74,9 +85,10 @@ typedef struct kws_decoder {
     int32_t label;                                     /* best by its averaged probability in the last hop, … */
     float score;                                       /* … and that probability */
     int32_t run;                                       /* hops in a row in which it reached its threshold, … */
-    int32_t reported;                                  /* … and whether it has been reported in this run */
+    int32_t reported;                                  /* … and whether it has been reported in this run, or never is */
     int32_t wait;                                      /* hops in which nothing may be reported yet */
     uint64_t hops;                                     /* heard so far */
+    kws_gate gate;                                     /* no word is reported unless there was a sound */
 } kws_decoder;
 
 /* Where one stream stands. Only `settings` is meant to be written to. */
@@ -111,9 +123,13 @@ int kws_process(kws_state *state, const int16_t *samples, float *log_probabiliti
 /* The same for samples from -1 to 1. NaN and infinite ones count as 0, others are clipped. */
 int kws_process_float(kws_state *state, const float *samples, float *log_probabilities);
 
-/* What the log-probabilities of the next hop (KWS_LABELS) mean: 1 where a word is to be reported, which is then in
+/* What the log-probabilities of the hop that kws_process has heard last (KWS_LABELS) mean: 1 where a word is to be reported, which is then in
  * *detection (or NULL), else 0. kws_hear does this by itself; after kws_process, call it once for each hop. */
 int kws_decode(kws_state *state, const float *log_probabilities, kws_detection *detection);
+
+/* For a hop whose log-probabilities and voice something else has computed: its KWS_HOP samples from -1 to 1, for the
+ * decoder's noise gate. Call it before kws_decode, in the place of kws_process. */
+void kws_gate_hop(kws_state *state, const float *samples, int voice);
 
 /* Hear any number of samples; what does not fill a hop waits for the next ones. Gives the number of words reported in
  * them, of which the first `capacity` are in `found`; more than one for each hop there cannot be. */
