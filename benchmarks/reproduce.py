@@ -188,8 +188,13 @@ def streamed(run: Path) -> dict[str, float]:
         for definition in DEFINITIONS:
             accuracy = streaming[mode]["definitions"][definition]["accuracy"]
             result[f"stream, {mode}, {definition} frame"] = accuracy
-    for point in (evaluation.get("detection") or {}).get("operating_points", ()):
+    detection = evaluation.get("detection") or {}
+    for point in detection.get("operating_points", ()):
         result[f"missed at {point['false_alarms_per_hour']:g} false alarms per hour"] = point["miss_rate"]
+    for name, kind in detection.get("kinds", {}).items():
+        if "recordings" in kind:  # a folder of negatives; its thresholds are chosen on it, for there is no other
+            for point in kind["operating_points"]:
+                result[f"missed at {point['target']:g} per hour in {name}, chosen there"] = point["miss_rate"]
     return result
 
 

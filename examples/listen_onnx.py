@@ -9,6 +9,8 @@ import onnxruntime
 
 model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 facts = model.get_modelmeta().custom_metadata_map
+if "gate" not in facts:
+    sys.exit("This file was written before there was a noise gate; export it again.")
 labels, settings, gate = (json.loads(facts[name]) for name in ("labels", "decoder", "gate"))
 rate, hop = int(facts["sample_rate"]), json.loads(facts["featurizer"])["hop_size"]
 with wave.open(sys.argv[2]) as file:

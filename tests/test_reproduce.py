@@ -38,7 +38,10 @@ def fake_evaluation(run):
     """A stream whose last frames are right more often than its best."""
     both = {"definitions": {"last": {"accuracy": 0.8}, "best": {"accuracy": 0.4}}}
     points = [{"false_alarms_per_hour": 0.5, "miss_rate": 0.25}]
-    content = {"streaming": dict.fromkeys(("reset", "never"), both), "detection": {"operating_points": points}}
+    kinds = {"words": {"operating_points": [{"target": 5, "miss_rate": 0.1}]}}
+    kinds["running"] = {"recordings": 3, "operating_points": [{"target": 5, "miss_rate": 0.5}]}
+    detection = {"operating_points": points, "kinds": kinds}
+    content = {"streaming": dict.fromkeys(("reset", "never"), both), "detection": detection}
     files.write_json(Path(run) / "evaluation.json", content)
 
 
@@ -74,6 +77,7 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert small["mean"]["test"] == pytest.approx(0.915)
     assert small["mean"]["stream, never, best frame"] == pytest.approx(0.4)
     assert small["mean"]["missed at 0.5 false alarms per hour"] == 0.25
+    assert small["mean"]["missed at 5 per hour in running, chosen there"] == 0.5
     low, high = scipy.stats.t.interval(0.95, 1, loc=0.915, scale=scipy.stats.sem([0.91, 0.92]))
     assert small["interval"] == pytest.approx([low, high], rel=1e-6)
     text = (tmp_path / "results" / "sizes.md").read_text()

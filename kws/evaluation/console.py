@@ -45,8 +45,7 @@ def show_detection(found: Mapping[str, Any], console: Console) -> None:
     )
     for line in kind_lines(kinds):
         console.print(line)
-    columns = [f"false alarms an hour: {kind}" for kind in kinds]
-    table = Table("target", "missed", *columns, "threshold", title=CHOSEN)
+    table = Table("target", "missed", *kinds, "threshold", title=CHOSEN)
     rows = [("as stored", found["as_stored"])]
     for chosen in found["chosen_on_validation"]:
         rows.append((f"{chosen['target']:g}", chosen["overall"]))
@@ -60,10 +59,10 @@ def show_detection(found: Mapping[str, Any], console: Console) -> None:
         other = found["reference"]
         missed, alarms = percent(other["miss_rate"]), other["false_alarms_per_hour"]
         console.print(f"for comparison, {other['who']}: {missed} missed at {alarms:g} false alarms an hour")
-    points = {f"test stream, {point['target']:g} an hour": point for point in found["bounds"]}
     table = Table("target", "missed", "threshold", title=BOUNDS)
-    for name, point in points.items():
-        table.add_row(name, with_interval(point, "miss_rate", "miss_interval"), threshold(point))
+    for point in found["bounds"]:
+        missed = with_interval(point, "miss_rate", "miss_interval")
+        table.add_row(f"{point['target']:g} false alarms an hour", missed, threshold(point))
     console.print(table)
     targets = [point["target"] for point in next(iter(kinds.values()))["operating_points"]]
     table = Table("false alarms in", *(f"{target:g} an hour" for target in targets), title=KIND_BOUNDS)

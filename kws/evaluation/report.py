@@ -120,12 +120,13 @@ def threshold(point: Mapping[str, Any]) -> str:
     return "per word" if isinstance(value, Mapping) else f"{value:.4f}"
 
 
-def rate(figures: Mapping[str, Any] | None, name: str = "false_alarms_per_hour") -> str:
+def rate(figures: Mapping[str, Any] | None) -> str:
     """False alarms per hour with their 95 % interval."""
     if figures is None:
         return "–"
-    low, high = figures["false_alarm_interval"]
-    return f"{figures[name]:.{1 if figures[name] >= 10 else 2}f} ({low:.1f} to {high:.1f})"
+    value, (low, high) = figures["false_alarms_per_hour"], figures["false_alarm_interval"]
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} ({low:.{min(digits, 1)}f} to {high:.{min(digits, 1)}f})"
 
 
 def kind_lines(kinds: Mapping[str, Any]) -> list[str]:
@@ -137,11 +138,9 @@ def kind_lines(kinds: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-CHOSEN = "Thresholds chosen on the validation stream, reported on the test stream"
+CHOSEN = "Thresholds chosen on the validation stream: misses, and false alarms an hour in each kind of sound"
 BOUNDS = "A bound, not a result: thresholds chosen on the test stream itself"
-KIND_BOUNDS = (
-    "Misses at so many false alarms an hour in each kind alone; bounds too, each threshold chosen on that kind"
-)
+KIND_BOUNDS = "Misses at so many false alarms an hour in one kind alone; bounds too, each threshold chosen on that kind"
 
 
 def _point_row(name: str, point: Mapping[str, Any] | None, kinds: Sequence[str]) -> tuple[str, ...]:
@@ -161,7 +160,7 @@ def _detection(detection: Mapping[str, Any] | None) -> str:
     if not detection:
         return ""
     kinds, stream, protocol = detection["kinds"], detection["stream"], detection["protocol"]
-    head = ("target", "threshold", "missed (95 % interval)", *(f"false alarms an hour: {kind}" for kind in kinds),
+    head = ("target", "threshold", "missed (95 % interval)", *(f"false alarms: {kind}" for kind in kinds),
             "seconds after the word's end: median / 90 %")  # fmt: skip
     text = _heading("Misses against false alarms per hour") + _note(
         f"{stream['hours']:.2f} hours with {stream['keywords']} keywords of {stream['clips']} clips; other speech: "

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from kws.ell import archive
-from kws.evaluation import as_used, console
+from kws.evaluation import as_used, console, pictures
 from kws.evaluation.agreement import compare_runtimes, find_runtime
 from kws.evaluation.clips import ClipMeter
 from kws.evaluation.report import write_report
@@ -72,7 +72,10 @@ def test_evaluation_json_holds_what_it_promises(results, tmp_path):
         assert 0 <= figures["accuracy"] <= 1
         assert len(figures["interval"]) == 2
     for point in read["detection"]["operating_points"]:
-        assert {"false_alarms_per_hour", "miss_rate", "threshold", "miss_interval"} <= set(point)
+        assert {"false_alarms_per_hour", "miss_rate", "threshold", "miss_interval", "kinds"} <= set(point)
+        for figures in point["kinds"].values():
+            assert figures["false_alarm_interval"][0] <= figures["false_alarms_per_hour"]
+    assert list(read["detection"]["kinds"]) == ["words", "noise", "silence"]
     assert read["agreement"] == {"onnx": 1.0}
     assert read["runtimes"]["onnx"]["clips"] == 10
     assert read["runtimes"]["onnx"]["largest_difference"] < 1e-4
@@ -140,10 +143,23 @@ def test_pictures_and_the_report(spotter, results, detection, tmp_path):
     assert text.count("data:image/png;base64,") == 5
     assert "<b>test</b>" not in text, "names are escaped"
     assert not re.search(r'(src|href)="(?!data:)', text), "nothing outside the file"
-    for heading in ("As a stream", "Misses against false alarms per hour", "Word by word"):
+    for heading in ("As a stream", "Misses against false alarms per hour", "Word by word", "false alarms: silence"):
         assert heading in text
     as_used.log(tmp_path / "tensorboard", results, rendered)
     assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_what_was_chosen_on_the_test_stream_is_said_to_be_a_bound(results, tmp_path):
+    """In the report as on the console, and behind what the validation stream chose."""
+    detection = {**results["detection"], "reference": {"who": "theirs", "miss_rate": 0.2, "false_alarms_per_hour": 12}}
+    write_report(tmp_path / "evaluation.html", {**results, "detection": detection}, {})
+    out = Console(record=True, width=160, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.show_detection(detection, out)
+    for text in ((tmp_path / "evaluation.html").read_text(), out.export_text()):
+        assert text.index("chosen on the validation stream") < text.index("A bound, not a result")
+        assert "theirs: 20.0 % missed at 12 false alarms an hour" in text
+    figure = pictures.det_curve({"words": detection["curve"]}, [], "", detection["reference"])
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["words", "theirs"]
 
 
 def test_a_report_of_little(tmp_path, results):

@@ -6,7 +6,8 @@ import soundfile
 
 from kws.evaluation.detection import recordings
 from kws.evaluation.detection.detection import Detection, DetectionSettings
-from kws.evaluation.detection.matching import Report, match, score
+from kws.evaluation.detection.kinds import by_name
+from kws.evaluation.detection.matching import PROTOCOLS, Report, match, score
 from kws.evaluation.detection.thresholds import (
     Trace,
     choose,
@@ -51,6 +52,27 @@ def test_matching():
     assert figures["false_alarm_interval"] == pytest.approx([0.6187 * 2, 8.7673 * 2], abs=1e-3)
     assert list(figures["false_alarms_by_kind"].values()) == [2, 1, 0]
     assert figures["latency"]["median"] == pytest.approx(0.1)
+
+
+def test_mlperf_tiny_counts_as_its_runner_does():
+    """A second behind the word, everything more of the word in there ignored, and a false alarm once a second."""
+    rules = PROTOCOLS["mlperf_tiny"]
+    assert (rules.tolerance, rules.debounce) == (1.0, 1.0)
+    assert rules.reference[1:] == (10 / 50, 4 / (19_200_000 / 16_000 / 3600))
+    for time, hit in ((0.99, False), (1.0, True), (2.5, True), (2.51, False)):
+        assert (match([Report("yes", time)], TRUTHS, *rules[:2]).hit_by[0] is not None) is hit, time
+    rows = [
+        Report("yes", 1.2),  # hits the first
+        Report("yes", 1.9),  # once more: nothing
+        Report("no", 2.0),  # another word is a false alarm
+        Report("yes", 2.6),  # behind the window: another
+        Report("yes", 3.5),  # less than a second later
+        Report("yes", 3.6),  # just a second later
+        Report("yes", 3.7),  # counts again: the debounce runs from what counted
+        Report("no", 4.4),  # hits the second
+    ]
+    assert match(rows, TRUTHS, *rules[:2]) == ([0, 7, None], [2, 3, 6])
+    assert match(rows, TRUTHS, 1.0) == ([0, 7, None], [1, 2, 3, 4, 5, 6])
 
 
 def test_overlapping_windows_are_both_found():
@@ -227,7 +249,8 @@ def test_a_perfect_runtime_misses_nothing():
 
 
 def detection(folder=None, **changes):
-    settings = DetectionSettings(hours=0.05, snr=[None], gap=(1.0, 2.0), lanes=2, tolerance=0.3, **changes)
+    changes = {"tolerance": 0.3, **changes} if "protocol" not in changes else changes
+    settings = DetectionSettings(hours=0.05, snr=[None], gap=(1.0, 2.0), lanes=2, **changes)
     decoder = Decoder(LABELS, HOP / RATE, smoothing=0.2, refractory=0.3)
     return Detection(Loudness(), decoder, clips(), clips(), settings=settings, negatives=folder)
 
@@ -252,6 +275,79 @@ def test_results_have_what_evaluation_json_promises(tmp_path):
     assert results["negatives"]["hours"] == pytest.approx(1 / 60, rel=0.01)
     assert len(results["negatives"]["refused"]) == 1
     assert results["negatives"]["operating_points"][0]["miss_rate"] == 0
+
+
+def babble(folder, seconds=60):
+    """A recording in which the loudest sample of a word's level comes every four seconds."""
+    folder.mkdir()
+    samples = np.zeros(seconds * RATE)
+    for start in range(1, seconds, 4):
+        samples[start * RATE : start * RATE + RATE // 2] = 0.5 * np.tile([1, 1, 1, 1, 1, -1, -1, -1, -1, -1], 5)
+    soundfile.write(folder / "a.flac", samples, RATE)
+
+
+def test_false_alarms_are_counted_apart(tmp_path):
+    """Fifteen a minute in one folder, none elsewhere; thresholds come from the validation stream, without any."""
+    babble(tmp_path / "running")
+    (tmp_path / "quiet").mkdir()
+    soundfile.write(tmp_path / "quiet" / "a.wav", np.zeros(1000 * 30), 1000)
+    results = detection({"running": tmp_path / "running", "quiet": [tmp_path / "quiet"]}).results()
+    assert list(results["kinds"]) == ["words", "noise", "silence", "running", "quiet"]
+    for point in [*results["operating_points"], results["as_stored"]]:
+        alarms = {kind: figures["false_alarms"] for kind, figures in point["kinds"].items() if kind != "noise"}
+        assert alarms == {"words": 0, "silence": 0, "running": 15, "quiet": 0}
+        running = point["kinds"]["running"]
+        assert running["hours"] == pytest.approx(1 / 60, rel=0.01)
+        assert running["false_alarms_per_hour"] == pytest.approx(900, rel=0.01)
+        assert running["false_alarm_interval"] == pytest.approx(
+            [8.3954 * 60, 24.7402 * 60], rel=0.01
+        )  # Garwood's of 15
+        assert point["false_alarms"] == 0, "never in a sum"
+        assert "negatives" not in point
+    kinds = results["kinds"]
+    assert [point["target"] for point in kinds["running"]["operating_points"]] == [0.1, 0.5, 1.0, 5.0, 10.0]
+    # No false alarm there without all of them: the bound is to miss every word.
+    assert [point["miss_rate"] for point in kinds["running"]["operating_points"]] == [1.0] * 5
+    assert [point["miss_rate"] for point in kinds["quiet"]["operating_points"]] == [0.0] * 5
+    assert {round(rate, -2) for rate in kinds["running"]["curve"]["false_alarms"]} <= {0.0, 900.0}
+    assert kinds["noise"]["hours"] == pytest.approx(0.025, rel=0.05)
+    assert kinds["silence"]["hours"] == pytest.approx(0.005, rel=0.05)
+    assert "negatives" not in results
+
+
+def test_the_headline_is_what_the_validation_stream_chose():
+    """Of words that score less in the test split than in the validation split, the threshold misses all."""
+    made = detection()
+    made.testing = made.testing._replace(score=made.testing.score * np.float32(0.5))
+    results = made.results()
+    assert [point["miss_rate"] for point in results["operating_points"]] == [1.0] * 4
+    assert [point["miss_rate"] for point in results["bounds"]] == [0.0] * 4
+    for point, chosen in zip(results["operating_points"], results["chosen_on_validation"], strict=True):
+        assert point["threshold"] == chosen["overall"]["threshold"]
+        assert point["target"] == point["false_alarms_per_hour"] == chosen["target"]
+
+
+def test_a_protocol_brings_its_own_target_and_reference():
+    results = detection(protocol="mlperf_tiny").results()
+    assert [point["target"] for point in results["operating_points"]] == [0.1, 0.5, 1.0, 10.0, 12.0]
+    assert results["protocol"] == {"name": "mlperf_tiny", "tolerance": 1.0, "debounce": 1.0}
+    assert (results["reference"]["miss_rate"], results["reference"]["false_alarms_per_hour"]) == (0.2, 12.0)
+    assert results["stream"]["tolerance"] == 1.0
+    with pytest.raises(KwsError, match="protocol=other is unknown; choose from kws, mlperf_tiny"):
+        DetectionSettings(protocol="other")
+    with pytest.raises(KwsError, match=r"tolerance=0\.5 would not be"):
+        DetectionSettings(protocol="mlperf_tiny", tolerance=0.5)
+
+
+def test_negatives_by_name():
+    assert by_name(None) == {}
+    assert by_name("a") == {"negatives": ["a"]}
+    assert by_name(["a", "b"]) == {"negatives": ["a", "b"]}
+    assert by_name({"running": "a", "tv": ["b", "c"]}) == {"running": ["a"], "tv": ["b", "c"]}
+    with pytest.raises(KwsError, match=r"negatives\.noise: that is what"):
+        by_name({"noise": "a"})
+    with pytest.raises(KwsError, match=r"negatives\.tv names no folder"):
+        by_name({"tv": None})
 
 
 def test_calibration():

@@ -54,6 +54,25 @@ def test_evaluate(arguments, home):
     assert Spotter.load(home / "run" / "spotter.ckpt").vad.settings["tau_up"] == 1.54, "the stored one is left alone"
 
 
+def test_false_alarms_in_folders_by_name(arguments, home):
+    """Next to those of every evaluation; a folder or a list of them is as good."""
+    short = ("detection.hours=0.02", "detection.lanes=2", "streaming.modes=[]", "runtimes=[]")
+    tones = home / "tones"
+    for given, names in (
+        (f"negatives={{tones: {tones}, more: [{tones}]}}", ["tones", "more"]),
+        (f"negatives={tones}", ["negatives"]),
+        (f"negatives=[{tones}]", ["negatives"]),
+    ):
+        done = call("evaluate", *arguments, *short, given, "detection.protocol=mlperf_tiny")
+        assert done.status == 0, done.err
+        found = json.loads(Path("out/evaluation.json").read_text())["detection"]
+        assert list(found["kinds"]) == ["words", "noise", "silence", *names]
+        assert found["kinds"][names[0]]["recordings"] >= 12 * len(TONES)
+        assert ("negatives" in found) == (names == ["negatives"])
+        assert "12 false alarms an hour" in done.out
+    assert found["negatives"] == found["kinds"]["negatives"]
+
+
 def test_exported_files_are_played_the_same_stream(arguments, home):
     assert call("export", *arguments[:-2], "output=null", "export=[onnx_stream,ell]", arguments[-1]).status == 0
     done = call("evaluate", *arguments, "detection.hours=0", "streaming.modes=[]")
@@ -90,6 +109,8 @@ def test_calibrate(arguments, home):
         ("streaming.definition=worst", "worst"),
         ("runtimes=[tflite]", "tflite"),
         ("negatives=nowhere", "'nowhere' is no folder"),
+        ("negatives={noise: nowhere}", "negatives.noise"),
+        ("detection.protocol=mlperf", "choose from kws, mlperf_tiny"),
         ("detection.keyword_share=0", "keyword_share"),
     ],
 )

@@ -50,9 +50,10 @@ def make_run(folder: Path, accuracy=0.9, seed=1, size=4, evaluated=False, **more
     (folder / "results.json").write_text(json.dumps(results | more))
     if evaluated:
         streaming = {mode: {"accuracy": value} for mode, value in {"reset": 0.8, "never": 0.3, "vad": 0.6}.items()}
-        (folder / "evaluation.json").write_text(
-            json.dumps({"split": "testing", "streaming": streaming, "corpus": results["corpus"]})
-        )
+        kinds = {"words": {"false_alarms_per_hour": 1.5}, "running": {"false_alarms_per_hour": 8.25}, "<b>": {}}
+        points = [{"target": 0.1, "miss_rate": 0.9}, {"target": 1.0, "miss_rate": 0.25, "kinds": kinds}]
+        evaluation = {"split": "testing", "streaming": streaming, "corpus": results["corpus"]}
+        (folder / "evaluation.json").write_text(json.dumps(evaluation | {"detection": {"operating_points": points}}))
         (folder / "evaluation.html").write_text("<p>report</p>")
     return folder
 
@@ -84,6 +85,9 @@ def test_all_runs_are_found_best_first(outputs):
     assert best.status == "done"
     assert best.streaming == {}
     assert evaluated.streaming == {"reset": 0.8, "never": 0.3, "vad": 0.6}
+    assert evaluated.missed == 0.25
+    assert evaluated.false_alarms == {"words": 1.5, "running": 8.25}
+    assert (best.missed, best.false_alarms) == (None, {})
     assert failed.status == "failed: data.root is not set; give it"
     assert started.status == "unfinished"
     assert not started.done
@@ -108,12 +112,21 @@ def test_command_writes_three_files(outputs, tmp_path, capsys):
     assert float(rows["a"]["test_accuracy"]) == 0.9
     assert float(rows["a"]["stream_vad"]) == 0.6
     assert float(rows["a"]["microseconds_per_hop"]) > 0
+    assert [float(rows["a"][name]) for name in ("missed", "false_alarms_words", "false_alarms_running")] == [
+        0.25,
+        1.5,
+        8.25,
+    ]
+    assert rows["multirun/0"]["false_alarms_running"] == ""
     assert rows["failed"]["test_accuracy"] == ""
     text = (tmp_path / "out" / "gallery.md").read_text()
     assert "94.00 % (93.00 to 95.00)" in text
+    assert "| missed at 1 false alarm an hour | false alarms an hour, words | false alarms an hour, running |" in text
+    assert "| 25.00 % | 1.50 | 8.25 |" in text
     assert "| started | unfinished |" in text
     page = (tmp_path / "out" / "gallery.html").read_text()
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)  # needs no network
+    assert "<th>false alarms an hour, running</th>" in page
     for target in re.findall(r'href="([^"]+)"', page):
         assert (tmp_path / "out" / target).exists(), target
     points = json.loads(re.search(r"const points = (.*);", page).group(1))
@@ -134,6 +147,13 @@ def test_command_writes_three_files(outputs, tmp_path, capsys):
         ("evaluation.json", b"{'a'", "evaluation.json cannot be read"),
         ("evaluation.json", b'{"split": "testing", "streaming": [0.9], "corpus": {"fingerprint": "f0"}}', "done"),
         ("evaluation.json", b'{"split": "testing", "streaming": {}, "corpus": {"fingerprint": {}}}', "done"),
+        ("evaluation.json", b'{"split": "testing", "detection": 3, "corpus": {"fingerprint": "f0"}}', "done"),
+        (
+            "evaluation.json",
+            b'{"split": "testing", "detection": {"operating_points": [3, {"target": 1, "kinds": {"a": 3},'
+            b'"miss_rate": "low"}]}, "corpus": {"fingerprint": "f0"}}',
+            "done",
+        ),
         ("config.yaml", b"a: [", "done"),
         ("config.yaml", b"- 1\n", "done"),
         ("overrides.yaml", b"\x00", "done"),

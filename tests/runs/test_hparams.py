@@ -71,6 +71,7 @@ def test_the_same_figures_as_in_the_gallery(outputs):
                 assert told[name] == pytest.approx(value, rel=1e-6), name
         assert told["microseconds_per_hop"] > 0  # measured anew
         assert set(told) <= figures
+    assert {"missed", "false_alarms_words", "false_alarms_running"} <= figures
     assert {"stream_reset", "stream_never", "stream_vad", "test_low", "multiply_adds_per_second"} <= figures
     assert rows["b"][0]["model.channels"] == "[8, 16]"
     assert "stream_vad" not in rows["b"][1]
