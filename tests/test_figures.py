@@ -39,6 +39,8 @@ def percentages():
     shares += [way["of_plain_loop"] for way in stored("benchmarks/results/training.json")["ways"].values()]
     reached = stored("benchmarks/results/time_to_accuracy.json")["reached"].values()
     shares += [value for target in reached for value in (target["target"], target["share"]["wall"])]
+    native = stored("benchmarks/results/native.json")["variants"].values()
+    shares += [variant[weights]["accuracy"] for variant in native for weights in ("float32", "int8")]
     figures = {f"{100 * share:.{digits}f}" for share in shares for digits in (0, 1, 2, 3)}
     return figures | {f"{half(variant):.2f}" for variant in variants() if "interval" in variant}
 
@@ -65,6 +67,20 @@ def test_streams():
     assert len(rows) >= 3
     for name, *told in rows:
         assert tuple(told) in known, name
+
+
+def test_speed_and_size_in_c():
+    rows = {
+        row["name"]: row for row in stored("benchmarks/results/streaming.json")["contestants"] if row["streams"] == 1
+    }
+    onnx = rows["kws ONNX"]["real_time_factor"]
+    for name in ("kws C, float32", "kws C, int8"):
+        assert f"{onnx / rows[name]['real_time_factor']:.1f} times" in RESULTS
+    told = set(re.findall(r"(\d+\.\d) KiB", RESULTS))
+    native = stored("benchmarks/results/native.json")["variants"]
+    known = {native[variant]["int8"][name] for variant in native for name in ("flash_bytes", "state_bytes")}
+    assert len(told) == 3
+    assert told <= {f"{size / 1024:.1f}" for size in known}
 
 
 def test_speed():

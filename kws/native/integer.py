@@ -188,12 +188,12 @@ def convolution(step: q.IntegerConvolution, source: Value) -> Part:
     constants = {"shape": ("integer_convolution", ", ".join(f".{name} = {value}" for name, value in shape.items()))}
     past = "{past}" if step.past else "NULL"
     common = {
-        "states": {"past": step.state_sizes[0] - step.channels + up(step.channels, TILE)} if step.past else {},
         "state_type": NUMBERS,
         "ctype": NUMBERS,
         "picture": step.outputs if step.outputs[1] > 1 else None,
     }
     about = _about(step)
+    kept = sum(step.state_sizes)
     if step.groups == step.channels == outputs:
         size = up(outputs, TILE)
         tables = {
@@ -212,6 +212,7 @@ def convolution(step: q.IntegerConvolution, source: Value) -> Part:
             about,
             tables,
             constants,
+            states={"past": kept - outputs + size} if kept else {},
             work=size,
             work_type="int32_t",
             room=_room(source, outputs, TILE),
@@ -233,6 +234,7 @@ def convolution(step: q.IntegerConvolution, source: Value) -> Part:
         about,
         {**matrix.tables, "bias": bias},
         constants,
+        states={"past": kept} if kept else {},
         work=0 if as_it_lies else up(columns, QUAD),
         work_type=NUMBERS,
         room=_room(source, columns) if as_it_lies else 0,

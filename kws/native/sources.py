@@ -21,7 +21,7 @@ DETECTOR_SETTINGS = {
 }
 """The detector's parameters in their order in C; `kws.spotter.vad` explains them."""
 
-TOTALS = "    int32_t totals[KWS_LABELS]; /* of the last hop: the integers that were scaled to scores */\n"
+TOTALS = "    int32_t totals[KWS_LABELS];          /* of the last hop: the integers that were scaled to scores */\n"
 """Of an integer network, in kws_state."""
 
 LEAST_SMOOTHING = 0.5

@@ -31,6 +31,10 @@ NETWORKS = {
     **twin.NETWORKS,
     "wide": WIDE,
     "groups": (convolution(6, 2, 3, padding=1), relu, convolution(4, 2, 1, channels=6, groups=2, dilation=3), relu),
+    "far beside the picture": (
+        convolution(3, 2, 2, padding=3),
+        convolution(3, 2, 3, channels=3, groups=3, stride=2, padding=4),
+    ),
     "dilated": (convolution(9, 2, 3, padding=1, dilation=3), convolution(12, 3, 1, channels=9, dilation=2), relu),
     "three layers": (recurrent(s.LSTM, 8), recurrent(s.LSTM, 7), recurrent(s.LSTM, 9)),
 }

@@ -22,11 +22,11 @@ FUZZED = {  # with seeds that leave something to be heard
 CASES = [*((name, None) for name in NETWORKS), *FUZZED.items()]
 
 
-def loaded(program, folder) -> CModel:
-    """A program as a library, compiled quickly; test_integer_compilers is about how fast it becomes."""
+def loaded(program, folder, flags=("-O1",)) -> CModel:
+    """A program as a library, compiled quickly; test_integer_compilers is about all that compilers do to it."""
     integers.write(program, folder)
     paths, library = [folder / name for name in builds.SOURCES], folder / "model.so"
-    flags = ["-std=c99", "-O1", "-march=native", "-shared", "-fPIC", f"-I{folder / builds.HEADERS}"]
+    flags = ["-std=c99", *flags, "-march=native", "-shared", "-fPIC", f"-I{folder / builds.HEADERS}"]
     compiler.find_compiler().run(*flags, *paths, "-o", library, "-lm")
     return CModel(library)
 
@@ -68,7 +68,7 @@ def test_quantising_rounds_as_the_twin_does(tmp_path):
     random = np.random.default_rng(0)
     features = (random.integers(-33000, 33000, (1, 2000, integers.F)) / 2).astype(np.float32)
     features = np.concatenate([features, np.nextafter(features, np.inf), np.nextafter(features, -np.inf)], axis=1)
-    model = loaded(program, tmp_path)
+    model = loaded(program, tmp_path, compiler.FLAGS)
     totals, _ = heard(model, features)
     assert np.array_equal(totals, totals_of(program, features, np.array([], int)))
 

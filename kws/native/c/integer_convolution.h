@@ -25,11 +25,11 @@ static const int16_t *frame_of(const integer_convolution *c, const int16_t *past
     return frame == c->frames - 1 ? x : past + frame * c->dilation * c->filters * c->channels;
 }
 
-/* The kernel's filters `from` to `to` lie inside the picture when it begins at `first`; the others see zeros. */
+/* A kernel that begins at the filter `first`: its filters `from` to `to` lie inside the picture, others see zeros. */
 static void inside(const integer_convolution *c, int first, int *from, int *to)
 {
-    *from = first < 0 ? -first : 0;
-    *to = first + c->width > c->filters ? c->filters - first : c->width;
+    *from = between(0, -first, c->width);
+    *to = between(*from, c->filters - first, c->width);
 }
 
 /* The present frame becomes the last one of the past. */

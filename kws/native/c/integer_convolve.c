@@ -11,7 +11,7 @@ static void gather(const integer_convolution *c, int16_t *seen, const int16_t *p
     if (to - from < c->width) {
         memset(seen, 0, (size_t)(c->frames * c->width * inputs) * sizeof *seen);
     }
-    for (int frame = 0; frame < c->frames; frame++, seen += c->width * inputs) {
+    for (int frame = 0; frame < c->frames && from < to; frame++, seen += c->width * inputs) {
         const int16_t *filters = frame_of(c, past, x, frame) + (first + from) * c->channels + group * inputs;
         if (c->groups == 1) { /* they lie side by side */
             memcpy(seen + from * inputs, filters, (size_t)((to - from) * inputs) * sizeof *seen);

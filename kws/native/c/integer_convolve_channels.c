@@ -14,7 +14,7 @@ static void integer_convolve_channels(const integer_convolution *c, int16_t *y, 
         int from, to;
         inside(c, first, &from, &to);
         memcpy(sums, bias, (size_t)filled * sizeof *sums);
-        for (int frame = 0; frame < c->frames; frame++) {
+        for (int frame = 0; frame < c->frames && from < to; frame++) {
             const int16_t *seen = frame_of(c, past, x, frame) + (first + from) * channels;
             const int8_t *w = weights + (frame * c->width + from) * filled;
             for (int k = from; k < to; k++, seen += channels, w += filled) {
