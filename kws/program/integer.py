@@ -59,9 +59,14 @@ def trace(program: Program, features: Array, states: States | None = None) -> tu
     return walk(program, features, states, FUNCTIONS)
 
 
-def product(x: Array, weight: Array) -> Array:
-    """Σ weight[k, i] * x[…, i] as int64: (…, I) int16 and (K, I) int8 to (…, K)."""
-    return (x.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+def product(x: Array, columns: Array) -> Array:
+    """Σ weight[k, i] * x[…, i] as int64: (…, I) int16 and `columns_of` (K, I) int8 to (…, K)."""
+    return (x.astype(np.float64) @ columns).astype(np.int64)
+
+
+def columns_of(weight: Array) -> Array:
+    """A matrix as `product` takes it, (I, K) float64: exact, and once for all frames."""
+    return np.ascontiguousarray(weight.T, np.float64)
 
 
 def _quantize(step: q.Quantize, inputs, states, values):
@@ -89,11 +94,12 @@ def _add(step: q.IntegerAdd, inputs, states, values):
 
 def _sides(step: q.IntegerRecurrent, inputs, bias_hh: Array):
     """a of all frames, (T, B, rows), and a function from h to b."""
-    total = product(inputs[0], step.weight_ih) + step.bias_ih
+    total = product(inputs[0], columns_of(step.weight_ih)) + step.bias_ih
     a = fp.requantize(total, step.multiplier_ih, step.shift_ih).swapaxes(0, 1)
+    columns = columns_of(step.weight_hh)
 
     def b(h: Array) -> Array:
-        return fp.requantize(product(h, step.weight_hh) + bias_hh, step.multiplier_hh, step.shift_hh)
+        return fp.requantize(product(h, columns) + bias_hh, step.multiplier_hh, step.shift_hh)
 
     return a, b
 
@@ -124,20 +130,21 @@ def _lstm(step: q.IntegerLSTM, inputs, states, values):
     return np.stack(outputs, axis=1), (outputs[-1], c.astype(np.int16))
 
 
-def _side(x: Array, weights, multipliers, shifts) -> Array:
+def _side(x: Array, matrices, multipliers, shifts) -> Array:
     """A FastGRNN's u: (…, I) to (…, H)."""
-    last = len(weights) - 1
-    for i, (weight, multiplier, bits) in enumerate(zip(weights, multipliers, shifts, strict=True)):
-        y = fp.requantize(product(x, weight), multiplier, bits)
+    last = len(matrices) - 1
+    for i, (columns, multiplier, bits) in enumerate(zip(matrices, multipliers, shifts, strict=True)):
+        y = fp.requantize(product(x, columns), multiplier, bits)
         x = clamp(y, -LARGEST_SIDE, LARGEST_SIDE) if i == last else clamp(y)
     return x
 
 
 def _fastgrnn(step: q.IntegerFastGRNN, inputs, states, values):
-    sums = _side(inputs[0], step.input_weights, step.input_multipliers, step.input_shifts).swapaxes(0, 1)
+    of_input, of_state = (list(map(columns_of, w)) for w in (step.input_weights, step.hidden_weights))
+    sums = _side(inputs[0], of_input, step.input_multipliers, step.input_shifts).swapaxes(0, 1)
     h, outputs = states[0].astype(np.int64), []
     for a in sums:
-        s = a + _side(h, step.hidden_weights, step.hidden_multipliers, step.hidden_shifts)
+        s = a + _side(h, of_state, step.hidden_multipliers, step.hidden_shifts)
         of_gate, of_update = s + step.gate_bias, s + step.update_bias
         z = fp.hard_sigmoid(of_gate) if step.gate == "hard_sigmoid" else fp.sigmoid((of_gate + 1) >> 1)
         new = fp.hard_tanh(of_update) if step.update == "hard_tanh" else fp.tanh(of_update)
@@ -148,7 +155,7 @@ def _fastgrnn(step: q.IntegerFastGRNN, inputs, states, values):
 
 
 def _scores(step: q.Scores, inputs, states, values):
-    total = (product(inputs[0], step.weight) + step.bias).astype(np.int32)
+    total = (product(inputs[0], columns_of(step.weight)) + step.bias).astype(np.int32)
     values[f"{step.name}.total"] = total
     return total.astype(np.float32) * step.scale, ()
 

@@ -401,7 +401,7 @@ def test_products_in_float64_lose_nothing():
     weight = np.concatenate([np.full((1, 500), 127, np.int8), np.full((1, 500), -127, np.int8)])
     weight[:, -1] = 1
     expected = weight.astype(np.int64) @ x[0].astype(np.int64)
-    assert integer.product(x, weight)[0].tolist() == expected.tolist()
+    assert integer.product(x, integer.columns_of(weight))[0].tolist() == expected.tolist()
 
 
 def test_a_relu_goes_into_the_step_before_it_where_nobody_else_reads_that():
