@@ -97,6 +97,19 @@ def silence(
     return clips, refused
 
 
+def pieces(paths: Iterable[Path], seconds: float) -> tuple[list[Clip], list[Refusal]]:
+    """Long recordings cut into pieces of `seconds` seconds from their beginning, as `_unknown_` clips for training."""
+    clips, refused = [], []
+    for path in paths:
+        try:
+            count = int(audio.length(path) / seconds)
+        except BrokenRecording as error:
+            refused.append(Refusal(error.path, error.reason))
+            continue
+        clips += [Clip(path, UNKNOWN, path.stem, "training", number * seconds, seconds) for number in range(count)]
+    return clips, refused
+
+
 def draw(seed: int, path: Path) -> bytes:
     """A number for a clip, or a word, that is as good as random and always the same; its ending does not count."""
     name = "/".join((*path.parts[-2:-1], path.stem))
