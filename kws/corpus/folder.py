@@ -33,6 +33,7 @@ class FolderCorpus:
     max_files_per_word   at most so many training clips of each word, spread over the speakers
     unknown_share   clips of the words that `words` leaves out, as the label `_unknown_`, in each split; relative to
                 the mean number of clips of a keyword there (1.0: as many as a keyword has; 0: none)
+    unknown_labels   each of these words as a label of its own, `_bed_`, rather than all as one
     silence_share   the same for pieces of the background recordings, as the label `_silence_`
     silence_seconds   length of such a piece
     null_label  the label (`_null_`) for clips in the other folders that start with `_`; None: they are ignored
@@ -54,6 +55,7 @@ class FolderCorpus:
         bad_list: str | os.PathLike | None = None,
         max_files_per_word: int | None = None,
         unknown_share: float = 0.0,
+        unknown_labels: bool = False,
         silence_share: float = 0.0,
         silence_seconds: float = 1.0,
         null_label: str | None = None,
@@ -71,6 +73,7 @@ class FolderCorpus:
         self.bad_list = None if bad_list is None else Path(bad_list)
         self.max_files_per_word = max_files_per_word
         self.unknown_share, self.silence_share = unknown_share, silence_share
+        self.unknown_labels = unknown_labels
         self.silence_seconds = silence_seconds
         self.null_label = null_label
         self.noise = None if noise is None else Path(noise)
@@ -155,7 +158,7 @@ class FolderCorpus:
                 "unknown_share=0"
             )
         counts = selection.wanted(clips, keywords, self.unknown_share)
-        chosen, notes = selection.unknown(rest, counts, self.seed)
+        chosen, notes = selection.unknown(rest, counts, self.seed, self.unknown_labels)
         found.notes += notes
         return chosen
 
@@ -176,7 +179,8 @@ class FolderCorpus:
         folders = list(self.negatives)
         if self.running_speech is not None and (spoken := self.running_speech.prepare(keywords)) is not None:
             folders.append(spoken)
-        pieces, refused = selection.pieces([path for f in folders for path in _long_recordings(f)], self.silence_seconds)
+        paths = [path for folder in folders for path in _long_recordings(folder)]
+        pieces, refused = selection.pieces(paths, self.silence_seconds)
         found.refused += refused
         if folders:
             found.notes.append(f"{selection.UNKNOWN}: {len(pieces)} pieces of long recordings for training")

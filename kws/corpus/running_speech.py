@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.corpus.base import which_set
+from kws.corpus.base import SPLITS, which_set
 from kws.corpus.coloured_noise import root_mean_square
 from kws.corpus.espeak import ACCENTS, Espeak, family, variants
 from kws.corpus.sentences import sentence
@@ -44,12 +44,13 @@ class RunningSpeech:
         root: folder in which the folder of recordings is made.
         minutes: of speech; 0 for none.
         seed: the same settings and seed give the same bytes.
+        split: whose voices read; no voice is in two splits, and none reads the same sentences as another.
     """
 
-    def __init__(self, root: str | Path, minutes: float, seed: int = 0):
+    def __init__(self, root: str | Path, minutes: float, seed: int = 0, split: str = "training"):
         if not 0 <= minutes <= 6000:
             raise KwsError(f"data.running_speech={minutes} must be 0 to 6000 minutes.")
-        self.root, self.minutes, self.seed = Path(root), minutes, seed
+        self.root, self.minutes, self.seed, self.split = Path(root), minutes, seed, split
 
     def prepare(self, keywords: Sequence[str]) -> Path | None:
         """Make the recordings unless they are there, without saying any of `keywords`. Hands back their folder."""
@@ -75,19 +76,24 @@ class RunningSpeech:
             "minutes": self.minutes,
             "without": sorted(unsaid(keywords)),
             "seed": self.seed,
+            "split": self.split,
             "espeak": version,
         }
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return settings, self.root / f"running-{key}"
 
+    def _generator(self, *subject: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), *subject])
+
     def _make(self, folder: Path, settings: dict) -> None:
-        voices = [f"{accent}+{name}" for name in variants() if which_set(family(name)) == "training" for accent in ACCENTS]
+        names = [name for name in variants() if which_set(family(name)) == self.split]
+        voices = [f"{accent}+{name}" for name in names for accent in ACCENTS]
         count = max(1, round(self.minutes * 60 / RECORDING_SECONDS))
-        chosen = np.resize(np.random.default_rng(self.seed).permutation(voices), count)
+        chosen = np.resize(self._generator().permutation(voices), count)
         try:
             with atomic_folder(folder) as temporary, bar("speaking", count, True) as advance:
                 for number, voice in enumerate(chosen.tolist()):
-                    generator = np.random.default_rng([self.seed, number])
+                    generator = self._generator(number)
                     speech = read(voice, settings["without"], RECORDING_SECONDS, generator)
                     soundfile.write(temporary / f"{number:05d}.flac", speech, SAMPLE_RATE, subtype="PCM_16")
                     advance(1)
@@ -103,7 +109,7 @@ def unsaid(keywords: Sequence[str]) -> set[str]:
 
 
 def read(voice: str, without: Sequence[str], seconds: float, generator: np.random.Generator) -> np.ndarray:
-    """`seconds` of drawn sentences by one voice, float32 (S,) at `SAMPLE_RATE`; each louder or softer, faster or slower."""
+    """`seconds` of sentences by one voice, float32 (S,) at `SAMPLE_RATE`, each at its own level, pitch and rate."""
     tract, pitch = float(np.exp(generator.uniform(np.log(0.9), np.log(1.12)))), generator.uniform(25, 75)
     rate = generator.uniform(120, 230)
     pieces, length = [], 0

@@ -77,11 +77,18 @@ class Augment:
             if isinstance(augmentation, SpecAugment):
                 augmentation.fill = mean
 
-    def waveforms(self, waveforms: Tensor, generator: Generator) -> Tensor:
-        """Augmented (B, S) waveforms, cut off at full scale as a recorder would."""
+    def waveforms(self, waveforms: Tensor, generator: Generator, other: Tensor | None = None) -> Tensor:
+        """Augmented (B, S) waveforms, cut off at full scale as a recorder would.
+
+        `other`: (B,) bool, which of them are other speech, for what changes only these.
+        """
         if not self.of_waveforms:
             return waveforms
         for augmentation in self.of_waveforms:
+            if isinstance(augmentation, RunTogether):
+                if other is not None:
+                    waveforms = augmentation(waveforms, generator, self.sample_rate, other)
+                continue
             waveforms = augmentation(waveforms, generator, self.sample_rate)
         return waveforms.clamp(-1.0, 1.0)
 
@@ -105,6 +112,36 @@ class TimeShift:
         padded = torch.nn.functional.pad(waveforms, (largest, largest))
         rows = torch.arange(len(waveforms), device=waveforms.device)
         return padded.unfold(1, waveforms.shape[1], 1)[rows, starts]  # the unfolded view costs no memory
+
+
+class RunTogether:
+    """Puts two clips of other speech, with `probability`, into one: the first begins earlier, the second later.
+
+    By `low_seconds` to `high_seconds` each, so that words are cut off and run into one another, as in running speech,
+    but in people's voices. Clips of keywords stay as they are.
+    """
+
+    def __init__(self, probability: float = 0.3, low_seconds: float = 0.15, high_seconds: float = 0.5):
+        _require(0 <= probability <= 1, "RunTogether.probability", probability, "between 0 and 1")
+        _require(0 <= low_seconds <= high_seconds, "RunTogether.low_seconds", low_seconds, f"0 to {high_seconds}")
+        self.probability, self.low_seconds, self.high_seconds = probability, low_seconds, high_seconds
+
+    def __call__(self, waveforms: Tensor, generator: Generator, sample_rate: int, other: Tensor) -> Tensor:
+        rows = other.nonzero().squeeze(1)
+        hit = _uniform(0.0, 1.0, len(rows), generator, waveforms.device) < self.probability
+        partner = rows[torch.randperm(len(rows), generator=generator, device=generator.device).to(rows.device)]
+        rows, partner = rows[hit], partner[hit]
+        if not len(rows):
+            return waveforms
+        samples = waveforms.shape[1]
+        largest = min(round(self.high_seconds * sample_rate), samples)
+        smallest = min(round(self.low_seconds * sample_rate), largest)
+        earlier = _integers(smallest, largest, len(rows), generator, waveforms.device)
+        later = _integers(smallest, largest, len(rows), generator, waveforms.device)
+        padded = torch.nn.functional.pad(waveforms, (largest, largest)).unfold(1, samples, 1)  # (B, 2·largest + 1, S)
+        changed = waveforms.clone()
+        changed[rows] = padded[rows, largest + earlier] + padded[partner, largest - later]
+        return changed
 
 
 class Gain:

@@ -216,14 +216,18 @@ class SpotterModule(pl.LightningModule):
             divergence = self.divergence(log_probabilities, batch.waveforms[:clips], mixed)
             loss = torch.lerp(loss, divergence, self.teacher_share)
         if self.detection:
-            loss = loss + self.detection * detection_loss(
-                heard,
-                labels.reshape(lanes, -1),
-                self.words.to(labels.device),
-                self.detection_window,
-                min(self.detection_slack, frames.shape[1] - 1),
-                self.alarm_weight,
-            ).mean()
+            loss = (
+                loss
+                + self.detection
+                * detection_loss(
+                    heard,
+                    labels.reshape(lanes, -1),
+                    self.words.to(labels.device),
+                    self.detection_window,
+                    min(self.detection_slack, frames.shape[1] - 1),
+                    self.alarm_weight,
+                ).mean()
+            )
         self.training_clips.update(log_probabilities.detach(), labels)
         self.note(loss.detach(), clips)
         return loss
