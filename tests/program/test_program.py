@@ -11,7 +11,7 @@ from kws.runs.cost import clip_multiply_adds
 from kws.support.errors import KwsError
 from tests.export.test_ell import make
 
-NETWORKS = ("gru", "gru3", "lstm", "lstm3", "fastgrnn", "fastgrnn_lowrank", "crnn", "crnn_temporal")
+NETWORKS = ("gru", "gru3", "lstm", "lstm3", "fastgrnn", "fastgrnn_lowrank", "crnn", "crnn_temporal", "ds_tcn", "mdtc")
 
 
 @pytest.mark.parametrize("model", NETWORKS)
