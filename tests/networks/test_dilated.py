@@ -73,6 +73,13 @@ def test_a_block_by_its_formula(dilation):
     assert torch.equal(after, x[:, :, -2 * dilation :, 0].flatten(1))
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 3, 8])
+def test_what_is_trained_is_the_same_convolution(dilation):
+    block = make(dilations=[dilation], stacks=1).blocks[0].double()
+    heard = torch.randn(2, 7, 2 * dilation + 11, 1, dtype=torch.float64)
+    torch.testing.assert_close(block.train().over_time(heard), block.eval().over_time(heard), atol=1e-12, rtol=0)
+
+
 def test_parameters_and_states_by_hand():
     network = DilatedClassifier(40, 10, width=48, stacks=3, pointwise=2, multi_scale=True)
     blocks = 12 * (48 * 5 + 2 * 48 + 2 * (48 * 48 + 2 * 48))
