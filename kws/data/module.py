@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
-from kws.corpus.selection import is_other_speech
+from kws.corpus.selection import UNKNOWN, is_other_speech
 from kws.data.cache import Waveforms, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
 from kws.spotter.featurizer import INT16_SCALE, Featurizer
@@ -296,9 +296,14 @@ class SpeechDataModule(pl.LightningDataModule):
         with torch.no_grad():
             generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
             samples = batch.waveforms.float() / INT16_SCALE
+            labels = batch.labels
             if self.augment is not None:
-                samples = self.augment.waveforms(samples, generator, self.other_speech.to(samples.device)[batch.labels])
+                other = self.other_speech.to(labels.device)[labels]
+                samples, together = self.augment.run_together(samples, generator, other)
+                if UNKNOWN in self.labels:  # two words at once are none of them
+                    labels = torch.where(together, self.labels.index(UNKNOWN), labels)
+                samples = self.augment.waveforms(samples, generator)
             features = self.featurizer.to(samples.device)(samples)
             if self.augment is not None:
                 features = self.augment.features(features, generator)
-        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None)
+        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None, labels=labels)

@@ -402,8 +402,10 @@ def test_on_a_gpu(clips, where):
 
 def test_other_speech_runs_together_and_keywords_stay(clips):
     other = torch.arange(64) % 2 == 0
-    augment = Augment(RATE, [RunTogether(probability=1.0, low_seconds=0.2, high_seconds=0.2)])
-    changed = augment.waveforms(clips, generator(), other)
+    augment = Augment(RATE, together=RunTogether(probability=1.0, low_seconds=0.2, high_seconds=0.2))
+    assert augment.active
+    changed, which = augment.run_together(clips, generator(), other)
+    assert torch.equal(which, other)
     torch.testing.assert_close(changed[~other], clips[~other], atol=0, rtol=0)
     shift, partners = RATE // 5, set()
     for row in other.nonzero().squeeze(1).tolist():
@@ -415,6 +417,9 @@ def test_other_speech_runs_together_and_keywords_stay(clips):
         assert len(match) == 1
         assert other[match[0]]
     assert len(partners) == 32
-    torch.testing.assert_close(augment.waveforms(clips, generator()), clips, atol=0, rtol=0)  # nobody says which
-    some = Augment(RATE, [RunTogether(probability=0.5)]).waveforms(clips, generator(), other)
-    assert 5 < (some != clips).any(1).sum() < 27
+    changed, which = Augment(RATE, together=RunTogether(probability=0.5)).run_together(clips, generator(), other)
+    assert torch.equal(which, (changed != clips).any(1))
+    assert 5 < which.sum() < 27
+    same, which = Augment(RATE).run_together(clips, generator(), other)
+    assert same is clips
+    assert not which.any()
