@@ -11,6 +11,7 @@ from kws.corpus import selection
 from kws.corpus.audio import EXTENSIONS
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable, speaker_of, which_set
 from kws.corpus.lists import key, read_list
+from kws.corpus.running_speech import RunningSpeech
 from kws.support.errors import KwsError
 
 NOISE_FOLDER = "_background_noise_"
@@ -32,10 +33,13 @@ class FolderCorpus:
     max_files_per_word   at most so many training clips of each word, spread over the speakers
     unknown_share   clips of the words that `words` leaves out, as the label `_unknown_`, in each split; relative to
                 the mean number of clips of a keyword there (1.0: as many as a keyword has; 0: none)
+    unknown_labels   each of these words as a label of its own, `_bed_`, rather than all as one
     silence_share   the same for pieces of the background recordings, as the label `_silence_`
     silence_seconds   length of such a piece
     null_label  the label (`_null_`) for clips in the other folders that start with `_`; None: they are ignored
     noise       the folder with the background recordings; None: `_background_noise_` in root
+    negatives   folders with long recordings in which no keyword is said; cut into pieces, `_unknown_` in training
+    running_speech   who speaks more of these on this machine, or None
     seed        of every choice above
     required_splits   splits that must have clips
     """
@@ -51,10 +55,13 @@ class FolderCorpus:
         bad_list: str | os.PathLike | None = None,
         max_files_per_word: int | None = None,
         unknown_share: float = 0.0,
+        unknown_labels: bool = False,
         silence_share: float = 0.0,
         silence_seconds: float = 1.0,
         null_label: str | None = None,
         noise: str | os.PathLike | None = None,
+        negatives: Sequence[str | os.PathLike] = (),
+        running_speech: RunningSpeech | None = None,
         seed: int = 1,
         required_splits: Sequence[str] = SPLITS,
     ):
@@ -66,9 +73,12 @@ class FolderCorpus:
         self.bad_list = None if bad_list is None else Path(bad_list)
         self.max_files_per_word = max_files_per_word
         self.unknown_share, self.silence_share = unknown_share, silence_share
+        self.unknown_labels = unknown_labels
         self.silence_seconds = silence_seconds
         self.null_label = null_label
         self.noise = None if noise is None else Path(noise)
+        self.negatives = [Path(folder) for folder in negatives or ()]
+        self.running_speech = running_speech
         self.seed = seed
         self.required_splits = tuple(required_splits)
         self._check_options()
@@ -97,6 +107,7 @@ class FolderCorpus:
             clips = selection.limit_per_word(clips, self.max_files_per_word, self.seed)
         noise = tree.recordings(NOISE_FOLDER, found) if self.noise is None else _noise_files(self.noise, found)
         extra = self._unknown(clips, keywords, rest, found) + self._silence(clips, keywords, noise, found)
+        extra += self._negatives(keywords, found)
         clips += extra
         self._check_splits(clips)
         special = sorted({clip.label for clip in clips if clip.label.startswith("_")})
@@ -147,7 +158,7 @@ class FolderCorpus:
                 "unknown_share=0"
             )
         counts = selection.wanted(clips, keywords, self.unknown_share)
-        chosen, notes = selection.unknown(rest, counts, self.seed)
+        chosen, notes = selection.unknown(rest, counts, self.seed, self.unknown_labels)
         found.notes += notes
         return chosen
 
@@ -162,6 +173,17 @@ class FolderCorpus:
                 f"{self.noise or self.root / NOISE_FOLDER}: no recordings to cut {selection.SILENCE} from; put some of "
                 f"at least {5 * self.silence_seconds:g} s there, or set silence_share=0"
             )
+        return pieces
+
+    def _negatives(self, keywords: Sequence[str], found: "Findings") -> list[Clip]:
+        folders = list(self.negatives)
+        if self.running_speech is not None and (spoken := self.running_speech.prepare(keywords)) is not None:
+            folders.append(spoken)
+        paths = [path for folder in folders for path in _long_recordings(folder)]
+        pieces, refused = selection.pieces(paths, self.silence_seconds)
+        found.refused += refused
+        if folders:
+            found.notes.append(f"{selection.UNKNOWN}: {len(pieces)} pieces of long recordings for training")
         return pieces
 
     def _split(self, clips: list[Clip], found: "Findings") -> list[Clip]:
@@ -286,6 +308,15 @@ def _noise_files(folder: Path, found: Findings) -> list[Path]:
     paths = _recordings(folder, found)
     if not paths:
         raise KwsError(f"{folder}: no background recordings; put {_ENDINGS} files there, or leave `noise` out")
+    return paths
+
+
+def _long_recordings(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise KwsError(f"data.negatives: {folder} is no folder; name one with long recordings in it")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    if not paths:
+        raise KwsError(f"data.negatives: {folder} holds no recording ({_ENDINGS})")
     return paths
 
 

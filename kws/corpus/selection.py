@@ -16,6 +16,14 @@ from kws.corpus.base import SPLITS, Clip, Refusal
 from kws.support.errors import BrokenRecording
 
 UNKNOWN, SILENCE, NULL = "_unknown_", "_silence_", "_null_"
+NO_SPEECH = (SILENCE, NULL)
+
+
+def is_other_speech(label: str) -> bool:
+    """Whether a label is that of words that are not to be reported: `_unknown_`, or one of them for itself."""
+    return label.startswith("_") and label.endswith("_") and label not in NO_SPEECH
+
+
 # Stretches of each background recording, from its beginning, in which the silence of a split is cut. Evaluation gets
 # more than its share of clips: it needs pieces that differ.
 STRETCHES = {"training": (0.0, 0.6), "validation": (0.6, 0.8), "testing": (0.8, 1.0)}
@@ -49,8 +57,13 @@ def wanted(clips: Iterable[Clip], keywords: Sequence[str], share: float) -> dict
     return {split: round(share * counts[split] / len(keywords)) for split in SPLITS}
 
 
-def unknown(rest: Iterable[Clip], counts: dict[str, int], seed: int) -> tuple[list[Clip], list[str]]:
-    """`counts[split]` clips of other words, as `_unknown_`, evenly over these words; and notes on what is lacking."""
+def unknown(
+    rest: Iterable[Clip], counts: dict[str, int], seed: int, own_labels: bool = False
+) -> tuple[list[Clip], list[str]]:
+    """`counts[split]` clips of other words, as `_unknown_`, evenly over these words; and notes on what is lacking.
+
+    With `own_labels` each word is a label of its own, `_word_`: still none that is reported.
+    """
     pools: dict[str, dict[str, list[Clip]]] = {split: defaultdict(list) for split in SPLITS}
     for clip in rest:
         pools[clip.split][clip.label].append(clip)
@@ -61,7 +74,7 @@ def unknown(rest: Iterable[Clip], counts: dict[str, int], seed: int) -> tuple[li
             candidates.sort(key=lambda clip: draw(seed, clip.path))
             rows += [(turn, draw(seed, Path(word)), clip) for turn, clip in enumerate(candidates)]
         rows.sort(key=lambda row: row[:2])
-        chosen += [replace(clip, label=UNKNOWN) for _, _, clip in rows[:count]]
+        chosen += [replace(clip, label=f"_{clip.label}_" if own_labels else UNKNOWN) for _, _, clip in rows[:count]]
         if len(rows) < count:
             notes.append(f"{UNKNOWN}: {len(rows)} clips of other words for {split}, {count} were asked for")
     return chosen, notes
@@ -94,6 +107,19 @@ def silence(
             # Rounding must not carry a piece over the edge of its stretch.
             start = min(max(start, first), last - seconds)
             clips.append(Clip(path, SILENCE, f"{path.stem} ({split})", split, start, seconds))
+    return clips, refused
+
+
+def pieces(paths: Iterable[Path], seconds: float) -> tuple[list[Clip], list[Refusal]]:
+    """Long recordings cut into pieces of `seconds` seconds from their beginning, as `_unknown_` clips for training."""
+    clips, refused = [], []
+    for path in paths:
+        try:
+            count = int(audio.length(path) / seconds)
+        except BrokenRecording as error:
+            refused.append(Refusal(error.path, error.reason))
+            continue
+        clips += [Clip(path, UNKNOWN, path.stem, "training", number * seconds, seconds) for number in range(count)]
     return clips, refused
 
 

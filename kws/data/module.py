@@ -1,6 +1,8 @@
 """Batches of a corpus for Lightning: slices of memory-mapped arrays, never gathered clip by clip."""
 
+from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
+from kws.corpus.selection import UNKNOWN, is_other_speech
 from kws.data.cache import Waveforms, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
 from kws.spotter.featurizer import INT16_SCALE, Featurizer
@@ -34,10 +37,27 @@ class ClipBatches(Sampler):
 
     Yields (seed of the batch, indices). Distributed over processes, every one takes its part of each batch, which
     together hold `batch_size` × `world_size` clips: the same steps as one process with batches of that size takes.
+
+    With a `pool`, indices of some of the clips, each epoch has all others and `drawn` of these, the likelier the higher
+    their `weights`, (P,), which may change between epochs.
     """
 
-    def __init__(self, clips: int, batch_size: int, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1):
-        self.clips = clips
+    def __init__(
+        self,
+        clips: int,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        rank: int = 0,
+        world_size: int = 1,
+        pool: np.ndarray | None = None,
+        drawn: int = 0,
+        weights: np.ndarray | None = None,
+    ):
+        self.pool, self.weights = pool, weights
+        self.drawn = 0 if pool is None else min(drawn, len(pool))
+        self.others = np.arange(clips) if pool is None else np.setdiff1d(np.arange(clips), pool)
+        self.clips = len(self.others) + self.drawn
         self.batch_size = batch_size * world_size
         self.seed = seed
         self.shuffle = shuffle
@@ -57,7 +77,11 @@ class ClipBatches(Sampler):
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         random = np.random.default_rng([self.seed, self.epoch])
-        order = random.permutation(self.clips) if self.shuffle else np.arange(self.clips)
+        chosen = self.others
+        if self.pool is not None:
+            share = self.weights / self.weights.sum()
+            chosen = np.concatenate([chosen, random.choice(self.pool, self.drawn, replace=False, p=share)])
+        order = chosen[random.permutation(self.clips)] if self.shuffle else chosen
         batches = -(-self.clips // self.batch_size)
         draws = random.integers(2**62, size=batches)
         edges = np.minimum(np.arange(batches + 1) * self.batch_size, self.clips)
@@ -107,8 +131,12 @@ class SpeechDataModule(pl.LightningDataModule):
         workers: processes that decode; None for one per core.
         cache_dir: where decoded waveforms and features are kept.
         seed: decides the order of the clips and every augmentation.
+        negatives_per_epoch: of the pieces of long recordings only so many are trained on in each epoch, drawn anew;
+            None for all of them.
 
     Attributes:
+        negatives: training clips that are such pieces, indices; none where all are trained on.
+        negative_weights: how likely each is to be drawn.
         keep_waveforms: whether training batches bring what was augmented along with its features.
     """
 
@@ -126,6 +154,7 @@ class SpeechDataModule(pl.LightningDataModule):
         workers: int | None = None,
         cache_dir: str | Path = "cache",
         seed: int = 1,
+        negatives_per_epoch: int | None = None,
     ):
         super().__init__()
         if featurizer.sample_rate != sample_rate:
@@ -152,6 +181,10 @@ class SpeechDataModule(pl.LightningDataModule):
         self.workers = workers
         self.cache_dir = Path(cache_dir)
         self.seed = seed
+        if negatives_per_epoch is not None and negatives_per_epoch < 1:
+            raise KwsError(f"data.negatives_per_epoch={negatives_per_epoch} must be at least 1, or null for all.")
+        self.negatives_per_epoch = negatives_per_epoch
+        self.negatives = self.negative_weights = None
         self.corpus: Corpus | None = None
         self.waveforms: Waveforms | None = None
         self.features: dict[str, SplitFeatures] = {}
@@ -175,6 +208,18 @@ class SpeechDataModule(pl.LightningDataModule):
             )
             if self.augment is not None:
                 self.augment.set_noise(self.waveforms.noise)
+            if self.negatives_per_epoch is not None:
+                self.negatives = self._pieces_of_long_recordings()
+                self.negative_weights = np.ones(len(self.negatives))
+
+    def _pieces_of_long_recordings(self) -> np.ndarray:
+        """Indices of training clips that are other speech and share their recording with others."""
+        training = self.waveforms.splits["training"]
+        counts = Counter(training.paths)
+        other = [is_other_speech(label) for label in self.labels]
+        return np.array(
+            [i for i, path in enumerate(training.paths) if counts[path] > 1 and other[training.labels[i]]], np.int64
+        )
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""
@@ -184,6 +229,11 @@ class SpeechDataModule(pl.LightningDataModule):
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of their index."""
         return self.corpus.labels
+
+    @cached_property
+    def other_speech(self) -> Tensor:
+        """(C,) bool: which labels are those of words that are not to be reported."""
+        return torch.tensor([is_other_speech(label) for label in self.labels])
 
     def split_features(self, split: str) -> SplitFeatures:
         """Raw features of a split's clips as they are, computed once and kept on disk."""
@@ -212,6 +262,9 @@ class SpeechDataModule(pl.LightningDataModule):
                 None if array is None else array[chosen] for array in (features, samples, labels)
             )
         dataset = SplitDataset(features, samples, labels)
+        drawn = {}
+        if training and self.limit_clips is None and self.negatives is not None and len(self.negatives):
+            drawn = {"pool": self.negatives, "drawn": self.negatives_per_epoch, "weights": self.negative_weights}
         sampler = ClipBatches(
             len(dataset),
             self.batch_size if training else self.evaluation_batch_size,
@@ -219,6 +272,7 @@ class SpeechDataModule(pl.LightningDataModule):
             shuffle=training,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
+            **drawn,
         )
         # batch_size=None: the sampler hands over whole batches, and nothing is collated.
         return DataLoader(dataset, batch_size=None, sampler=sampler)
@@ -242,9 +296,14 @@ class SpeechDataModule(pl.LightningDataModule):
         with torch.no_grad():
             generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
             samples = batch.waveforms.float() / INT16_SCALE
+            labels = batch.labels
             if self.augment is not None:
+                other = self.other_speech.to(labels.device)[labels]
+                samples, together = self.augment.run_together(samples, generator, other)
+                if UNKNOWN in self.labels:  # two words at once are none of them
+                    labels = torch.where(together, self.labels.index(UNKNOWN), labels)
                 samples = self.augment.waveforms(samples, generator)
             features = self.featurizer.to(samples.device)(samples)
             if self.augment is not None:
                 features = self.augment.features(features, generator)
-        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None)
+        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None, labels=labels)

@@ -13,6 +13,7 @@ from kws.evaluation import pictures
 from kws.evaluation.agreement import agreement, compare_runtimes, find_runtime
 from kws.evaluation.detection.detection import Detection, DetectionSettings
 from kws.evaluation.detection.kinds import Folders
+from kws.evaluation.detection.search import record, record_folder, search
 from kws.evaluation.stream.modes import DEFINITIONS, MODES, stream_accuracy
 from kws.evaluation.stream.timeline import stretch, timeline
 from kws.runs import pictures as clip_pictures
@@ -68,9 +69,56 @@ def judge_detection(
     return Detection(runtime, spotter.decoder, validation, testing, noise, DetectionSettings(**fields), negatives)
 
 
-def calibrate(spotter: Spotter, detection: Detection, target: float, per_word: bool) -> dict[str, Any]:
-    """Set the spotter's threshold for `target` false alarms per hour on the validation stream; say what came of it."""
-    threshold = detection.calibrate(target, per_word)
+def search_decoder(
+    spotter: Spotter,
+    validation: tuple[np.ndarray, np.ndarray],
+    noise: Sequence[np.ndarray],
+    settings: Mapping[str, Any],
+    target: float,
+    negatives: Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """Give the spotter the decoder that misses least at `target` false alarms an hour on the validation stream.
+
+    Args:
+        spotter: who listens; its detector stays, and what its decoder ignores.
+        validation: samples (N, S) and class indices (N,), -1 for words that the spotter has no label for.
+        noise: background recordings.
+        settings: fields of `DetectionSettings`.
+        target: false alarms an hour; on each of the `negatives` by themselves, too.
+        negatives: folders with long recordings that hold no keyword.
+
+    Returns:
+        ``settings`` chosen, its ``miss_rate`` and ``false_alarms_per_hour``, and the Pareto ``front``.
+
+    Raises:
+        KwsError: no decoder comes down to the target.
+    """
+    fields = DetectionSettings(**{**settings, "gap": tuple(settings.get("gap", DetectionSettings.gap))})
+    runtime, decoder = TorchRuntime(spotter), spotter.decoder
+    recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1))
+    others = [record_folder(runtime, decoder, folder) for folder in negatives]
+    front = search(decoder, recorded, target, fields.rules.tolerance, others)
+    if not front:
+        raise KwsError(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
+    with_decoder(spotter, front[0].settings)
+    return {
+        "settings": front[0].settings,
+        "miss_rate": front[0].miss_rate,
+        "false_alarms_per_hour": front[0].false_alarms,
+        "negatives_per_hour": list(front[0].negatives),
+        "hours": recorded.hours,
+        "front": [choice._asdict() for choice in front],
+    }
+
+
+def calibrate(
+    spotter: Spotter, detection: Detection, target: float, per_word: bool, searched: float | None = None
+) -> dict[str, Any]:
+    """Set the spotter's threshold for `target` false alarms per hour on the validation stream; say what came of it.
+
+    `searched` is a threshold that was found together with the rest of the decoder.
+    """
+    threshold = detection.calibrate(target, per_word) if searched is None else searched
     with_decoder(spotter, {"threshold": threshold})
     detection.decoder = spotter.decoder
     spotter.about["calibration"] = {

@@ -60,6 +60,15 @@ def evaluate(config: DictConfig) -> float:
     if modes:
         results["streaming"] = as_used.judge_stream(spotter, clips, labels, config.seed, definition, modes)
     detection = None
+    if config.calibrate and config.calibration.search:
+        results["search"] = as_used.search_decoder(
+            spotter,
+            all_clips(data, spotter, "validation"),
+            data.waveforms.noise,
+            OmegaConf.to_container(config.detection, resolve=True),
+            config.calibration.false_alarms_per_hour,
+            list(config.calibration.negatives),
+        )
     if config.detection.hours > 0:
         detection = as_used.judge_detection(
             spotter,
@@ -71,7 +80,8 @@ def evaluate(config: DictConfig) -> float:
         )
         if config.calibrate:
             target, per_word = config.calibration.false_alarms_per_hour, config.calibration.per_word
-            results["calibration"] = as_used.calibrate(spotter, detection, target, per_word)
+            searched = results["search"]["settings"]["threshold"] if "search" in results and not per_word else None
+            results["calibration"] = as_used.calibrate(spotter, detection, target, per_word, searched)
             store_decoder(spotter, run_directory if Path(config.run).is_dir() else Path(config.run))
         results["detection"] = detection.results()
     results |= as_used.judge_runtimes(

@@ -6,6 +6,7 @@ import pkgutil
 from kws.networks.bcresnet import BCResNet
 from kws.networks.classifier import Classifier
 from kws.networks.crnn import CRNNClassifier
+from kws.networks.dilated import DilatedClassifier
 from kws.networks.fastgrnn import FastGRNNClassifier
 from kws.networks.normalization import Normalization
 from kws.networks.recurrent import RecurrentClassifier
@@ -15,6 +16,7 @@ __all__ = [
     "BCResNet",
     "CRNNClassifier",
     "Classifier",
+    "DilatedClassifier",
     "FastGRNNClassifier",
     "Normalization",
     "RecurrentClassifier",

@@ -32,23 +32,25 @@ class CausalBlock(nn.Module):
         inputs: channels of x, C.
         frames: what it sees of time: this frame and those before it.
         input_filters: F.
+        dilation: frames from one that it sees to the next.
     """
 
-    def __init__(self, inputs: int, frames: int, input_filters: int):
+    def __init__(self, inputs: int, frames: int, input_filters: int, dilation: int = 1):
         super().__init__()
-        self.inputs, self.frames, self.input_filters = inputs, frames, input_filters
+        self.inputs, self.input_filters = inputs, input_filters
+        self.past = (frames - 1) * dilation  # frames before the present one that it still needs
 
     @property
     def state_size(self) -> int:
         """Numbers in the frames that the next one still sees."""
-        return self.inputs * (self.frames - 1) * self.input_filters
+        return self.inputs * self.past * self.input_filters
 
     def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, F) behind the frames before them, (B, state_size), and the last of these frames."""
-        past = before.reshape(len(x), self.inputs, self.frames - 1, self.input_filters)
+        past = before.reshape(len(x), self.inputs, self.past, self.input_filters)
         # Joined with the channels last in memory as the convolutions want them; a mixture would be copied twice.
         x = torch.cat([tensor.contiguous(memory_format=torch.channels_last) for tensor in (past, x)], dim=2)
-        return x, x[:, :, x.shape[2] - self.frames + 1 :].reshape(len(x), self.state_size)
+        return x, x[:, :, x.shape[2] - self.past :].reshape(len(x), self.state_size)
 
 
 class CausalConvolution(CausalBlock):

@@ -35,6 +35,10 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     table.add_row("validation accuracy", f"{percent(validation['accuracy'])}, {validation['clips']} clips")
     worst = sorted((v, k) for k, v in test["per_word"].items() if v is not None)[:3]
     table.add_row("hardest words", ", ".join(f"{word} {percent(value, 0)}" for value, word in worst))
+    if "calibration" in results:
+        misses, alarms = (results["calibration"][name] for name in ("miss_rate", "false_alarms_per_hour"))
+        text = f"misses {percent(misses, 0)} at {alarms:.1f} false alarms an hour of the validation stream"
+        table.add_row("in use", text)
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("training", f"{training['epochs']} epochs in {training['seconds']:.0f} s")
     if results["corpus"]["refused"]:

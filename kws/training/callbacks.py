@@ -36,6 +36,7 @@ class EpochLines(pl.Callback):
             ("training/loss", "loss {:.3f}", 1),
             ("training/accuracy", "training {:.1f} %", 100),
             ("validation/accuracy", "validation {:.1f} %", 100),
+            ("validation/missed", "missed {:.1f} %", 100),
         ):
             value = metrics.get(name)
             if value is not None:

@@ -15,6 +15,7 @@ from kws.data import Batch
 from kws.evaluation.clips import ClipMeter
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
+from kws.training.detection_loss import detection_loss
 from kws.training.pauses import Pauses
 from kws.training.teachers import Teachers
 
@@ -49,6 +50,10 @@ class SpotterModule(pl.LightningModule):
         joined: clips that follow each other in one sequence, each judged within its own span. The gradient goes
             through all of them, so that the network learns to let go of a word before the next one begins. A batch
             that is not a multiple leaves its last clips out.
+        detection: weight of the detector's loss, `detection_loss`, beside the clips'; 0 for none.
+        detection_seconds: over which it averages posteriors, as the decoder will.
+        detection_slack: seconds of the next clip in which a word may still be recognised.
+        alarm_weight: of false alarms in it; 1 for as much as a miss.
     """
 
     def __init__(
@@ -65,6 +70,10 @@ class SpotterModule(pl.LightningModule):
         teacher_share: float = 0.7,
         temperature: float = 2.0,
         joined: int = 1,
+        detection: float = 0.0,
+        detection_seconds: float = 0.2,
+        detection_slack: float = 0.25,
+        alarm_weight: float = 1.0,
     ):
         super().__init__()
         if state not in STATES:
@@ -94,6 +103,19 @@ class SpotterModule(pl.LightningModule):
         self.teachers = Teachers(teachers, spotter) if teachers else None
         self.teacher_share, self.temperature = teacher_share, temperature
         self.joined = joined
+        for name, value in (
+            ("detection", detection),
+            ("detection_seconds", detection_seconds),
+            ("detection_slack", detection_slack),
+            ("alarm_weight", alarm_weight),
+        ):
+            if not value >= 0:
+                raise KwsError(f"training.{name}={value} must be 0 or more.")
+        self.detection, self.alarm_weight = detection, alarm_weight
+        hop = spotter.featurizer.hop_seconds
+        self.detection_window = max(1, round(detection_seconds / hop))
+        self.detection_slack = round(detection_slack / hop)
+        self.words = torch.tensor([i for i, label in enumerate(spotter.labels) if not label.startswith("_")])
         self.pauses: Pauses | None = None
         self.carried: tuple[Tensor, ...] | None = None
         self.fitted: dict[str, float] = {}  # loss and accuracy of the last whole epoch
@@ -186,13 +208,26 @@ class SpotterModule(pl.LightningModule):
         mixed = self.mix(clips)
         if mixed is not None:
             features = torch.lerp(features[mixed.partner], features, mixed.share[:, None, None])
-        frames = self.listen(features.reshape(lanes, -1, features.shape[-1]))
-        frames = frames.reshape(clips, -1, frames.shape[-1])  # (B, T, C)
+        heard = self.listen(features.reshape(lanes, -1, features.shape[-1]))  # (L, J·T, C)
+        frames = heard.reshape(clips, -1, heard.shape[-1])  # (B, T, C)
         log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
         loss = self.loss(log_probabilities, labels, mixed)
         if self.teachers is not None:
             divergence = self.divergence(log_probabilities, batch.waveforms[:clips], mixed)
             loss = torch.lerp(loss, divergence, self.teacher_share)
+        if self.detection:
+            loss = (
+                loss
+                + self.detection
+                * detection_loss(
+                    heard,
+                    labels.reshape(lanes, -1),
+                    self.words.to(labels.device),
+                    self.detection_window,
+                    min(self.detection_slack, frames.shape[1] - 1),
+                    self.alarm_weight,
+                ).mean()
+            )
         self.training_clips.update(log_probabilities.detach(), labels)
         self.note(loss.detach(), clips)
         return loss

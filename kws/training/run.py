@@ -13,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from kws.corpus import write_lists
+from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
+from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
@@ -64,6 +66,9 @@ def train(config: DictConfig) -> float:
     )
     data = build_data(config)  # takes long the first time, so it comes after what may be refused at once
     spotter = build_spotter(config, data)
+    if config.get("calibrate") and not spotter.classifier.streams:
+        network = type(spotter.classifier).__name__
+        raise KwsError(f"calibrate=true needs a stream, and a {network} judges whole clips; leave it out.")
     module = SpotterModule(
         spotter,
         optimizer=instantiate(config.optimizer),
@@ -90,6 +95,7 @@ def train(config: DictConfig) -> float:
 
     load_best(trainer, spotter)
     spotter.eval()
+    calibration = calibrate(config, data, spotter) if config.get("calibrate") else None
     trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
         return float("nan")
@@ -109,6 +115,7 @@ def train(config: DictConfig) -> float:
             "resumed": checkpoint is not None,
             **fitted,
         },
+        **({} if calibration is None else {"calibration": calibration}),
         "parity": {e.format: e.parity.as_dict() for x in exporters for e in x.exported if e.parity},
         "native": {e.format: e.native for x in exporters for e in x.exported if e.native},
         "exports": {e.format: str(e.path.relative_to(directory)) for x in exporters for e in x.exported},
@@ -212,6 +219,28 @@ def load_best(trainer: pl.Trainer, spotter: Spotter) -> None:
         weights = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
         prefix = "spotter."
         spotter.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+
+
+def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> dict[str, Any]:
+    """Give the spotter the decoder that misses least at the target rate on the validation stream; say what it does."""
+    wanted, validation = config.calibration, data.waveforms.splits["validation"]
+    speech = RunningSpeech(Path(config.cache_dir) / "corpora", wanted.running_speech, split="validation")
+    folder = speech.prepare(data.corpus.keywords)
+    found = as_used.search_decoder(
+        spotter,
+        (validation.samples, validation.labels),
+        data.waveforms.noise,
+        {"hours": wanted.hours},
+        wanted.false_alarms_per_hour,
+        [] if folder is None else [folder],
+    )
+    spotter.about["calibration"] = {
+        "target_false_alarms_per_hour": wanted.false_alarms_per_hour,
+        "hours": found["hours"],
+        "miss_rate": found["miss_rate"],
+        "false_alarms_per_hour": found["false_alarms_per_hour"],
+    }
+    return found
 
 
 def choices() -> dict[str, Any]:

@@ -61,3 +61,21 @@ def test_batches_are_slices_of_the_arrays():
     assert batch.labels.tolist() == [4, 1]
     assert batch.waveforms is None
     assert batch.draw == 7
+
+
+def test_of_a_pool_each_epoch_draws_some_the_likelier_the_heavier():
+    pool, weights = np.arange(100, 1100), np.ones(1000)
+    weights[:50] = 200.0
+    batches = ClipBatches(1100, 16, seed=1, shuffle=True, pool=pool, drawn=150, weights=weights)
+    epochs = []
+    for epoch in range(3):
+        batches.set_epoch(epoch)
+        epochs.append(indices(batches))
+        assert len(epochs[-1]) == len(set(epochs[-1])) == 250
+        assert sum(len(batch) for _, batch in batches) == 250
+        assert len(list(batches)) == len(batches)
+        assert set(range(100)) < set(epochs[-1])
+        assert len(set(epochs[-1]) & set(range(100, 150))) > 40
+    assert set(epochs[0]) != set(epochs[1])
+    weights[:] = 1.0  # as a callback does between epochs
+    assert len(set(indices(batches)) & set(range(100, 150))) < 20

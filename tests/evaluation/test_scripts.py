@@ -96,6 +96,14 @@ def test_calibrate(arguments, home):
         assert spotter.decoder.settings["threshold"] == threshold
         assert spotter.decoder.settings["smoothing"] == 0.3
         assert spotter.vad is None, "the detector that the threshold was chosen with"
+        done = call("evaluate", *arguments, *short, *chosen[:2], "calibration.search=true")
+        assert done.status == 0, done.err
+        found = json.loads(Path("out/evaluation.json").read_text())
+        settings = Spotter.load(stored).decoder.settings
+        assert {name: settings[name] for name in found["search"]["settings"]} == found["search"]["settings"]
+        assert found["calibration"]["threshold"] == settings["threshold"]
+        point = found["detection"]["chosen_on_validation"][0]["validation"]["overall"]
+        assert found["search"]["hours"] == pytest.approx(point["hours"])
     finally:
         stored.write_bytes(before)
 

@@ -30,7 +30,8 @@ RECURRENT = [name for name in names("model") if name.startswith(("gru", "lstm"))
 def make(*overrides, **replaced):
     """A small untrained spotter composed from conf/, and loud and quiet clips for it."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", overrides=["directory=.", "model.hidden_size=7", *overrides])
+        size = "width" if {"model=ds_tcn", "model=mdtc"} & set(overrides) else "hidden_size"
+        config = compose("train", overrides=["directory=.", f"model.{size}=7", *overrides])
     torch.manual_seed(0)
     front = instantiate(config.featurizer)
     network = instantiate(config.model)(input_size=front.num_features, num_classes=len(LABELS))

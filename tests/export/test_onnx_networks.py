@@ -14,7 +14,7 @@ from kws.export.ell import EllExport, models
 from kws.export.onnx import OnnxExport, clip_model, run_clips, run_steps, step_model
 from kws.export.onnx_stream import OnnxStreamExport, StreamModel
 from kws.export.parity import ParityError, allowed, compare
-from kws.networks import CRNNClassifier, FastGRNNClassifier
+from kws.networks import CRNNClassifier, DilatedClassifier, FastGRNNClassifier
 from kws.program import Step
 from kws.spotter import Spotter
 from kws.spotter.featurizer import Featurizer
@@ -30,13 +30,17 @@ FORMS = [
     {"network": CRNNClassifier, "cell": "lstm", "readout": "mean"},
     {"network": CRNNClassifier, "temporal_frames": [4, 1], "temporal_channels": 10, "num_layers": 1},
     {"hidden_rank": 4, "readout": "best"},
+    {"network": DilatedClassifier, "width": 12},
+    {"network": DilatedClassifier, "width": 10, "pointwise": 2, "multi_scale": True, "dilations": [1, 3]},
+    {"network": DilatedClassifier, "channels": [6, 8], "kernel_frames": [4, 1], "kernel_filters": [5, 3], "frames": 3},
 ]
 
 
 def make(seed=1, network=FastGRNNClassifier, **form):
     torch.manual_seed(seed)
     front = Featurizer()
-    network = network(40, 4, hidden_size=16, **form)
+    size = {} if network is DilatedClassifier else {"hidden_size": 16}
+    network = network(40, 4, **size, **form)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.2 * torch.randn_like(parameter)

@@ -24,7 +24,8 @@ MODELS = [name for name in sorted(path.stem for path in (CONFIGS / "model").glob
 def make(*overrides):
     """A small untrained spotter composed from conf/, and words and pauses for it, (12, S) in [-1, 1]."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", overrides=["directory=.", "model.hidden_size=9", *overrides])
+        size = "width" if {"model=ds_tcn", "model=mdtc"} & set(overrides) else "hidden_size"
+        config = compose("train", overrides=["directory=.", f"model.{size}=9", *overrides])
     torch.manual_seed(0)
     front = instantiate(config.featurizer)
     network = instantiate(config.model)(input_size=front.num_features, num_classes=len(LABELS))

@@ -101,8 +101,7 @@ class _Ear:
         self.decoder = decoder
         state = decoder.initial_state(streams)
         self.past, self.gate = state.past, state.gate
-        empty = [np.zeros((streams, 0), kind) for kind in (np.int16, np.float32, np.uint8)]
-        self.words, self.scores, self.gates = ([rows] for rows in empty)
+        self.streams, self.words, self.scores, self.gates = streams, [], [], []
 
     def take(self, outputs: Outputs, samples: np.ndarray) -> None:
         """The next hops of each stream: what the runtime said of them, and their samples."""
@@ -115,6 +114,9 @@ class _Ear:
 
     def heard(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Candidates, their scores and the noise gate so far, (B, T) each."""
+        if not self.words:
+            word, best, _ = self.decoder.smooth(torch.zeros(self.streams, 0, len(self.decoder.labels)), self.past)
+            return word.to(torch.int16).numpy(), best.numpy(), word.to(torch.uint8).numpy()
         return tuple(np.concatenate(rows, axis=1) for rows in (self.words, self.scores, self.gates))
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kws.corpus.selection import is_other_speech
 from kws.evaluation.stream.modes import as_float
 from kws.evaluation.stream.word_ends import word_span
 from kws.support.errors import KwsError
@@ -62,8 +63,9 @@ class LongStream:
     Args:
         clips: (N, S) samples of a split, int16 or float.
         labels: (N,) class indices; -1 for words that are not among the labels.
-        words: label of each class. Clips of labels that start with ``_`` are no keywords; those of ``_unknown_`` and
-            those without a label are the other speech. Without any, keywords played backwards stand in for it.
+        words: label of each class. Clips of labels that start with ``_`` are no keywords; those of ``_unknown_``,
+            of other words by themselves (``_bed_``) and those without a label are the other speech. Without any,
+            keywords played backwards stand in for it.
         sample_rate: Hz.
         noise: recordings of background noise, (S,) each; white noise when there are none.
         hours: length of all lanes together.
@@ -103,7 +105,7 @@ class LongStream:
             raise KwsError("detection.snr is empty; give signal-to-noise ratios in dB, or [null] for quiet alone.")
         # One more for -1, which is the last.
         keyword = np.array([*(not word.startswith("_") for word in self.words), False])[np.asarray(self.labels)]
-        other = np.array([*(word == "_unknown_" for word in self.words), True])[np.asarray(self.labels)]
+        other = np.array([*(is_other_speech(word) for word in self.words), True])[np.asarray(self.labels)]
         object.__setattr__(self, "keywords", np.flatnonzero(keyword))
         object.__setattr__(self, "others", np.flatnonzero(other))
         if not len(self.keywords):

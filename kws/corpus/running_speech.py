@@ -1,0 +1,131 @@
+"""Running speech in synthetic voices that holds no keyword: what a detector learns not to answer.
+
+Recordings of a minute or so by one voice each, as a folder that is named after its settings, made once. The voices
+are those that train in the embedded corpus; sentences are those of `kws.corpus.sentences`.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from kws.corpus.base import SPLITS, which_set
+from kws.corpus.coloured_noise import root_mean_square
+from kws.corpus.espeak import ACCENTS, Espeak, family, variants
+from kws.corpus.sentences import sentence
+from kws.support.errors import KwsError
+from kws.support.files import atomic_folder, write_json
+from kws.support.locking import lock
+from kws.support.progress import bar
+
+log = logging.getLogger(__name__)
+
+SAMPLE_RATE = 16000
+RECORDING_SECONDS = 60
+_FORMAT = 1  # raise it whenever the same settings make other recordings
+
+# Words that sound like others, by which a keyword could be said without its name.
+HOMOPHONES = (
+    {"no", "know"}, {"right", "write", "rite"}, {"two", "to", "too"}, {"four", "for"}, {"one", "won"},
+    {"eight", "ate"}, {"by", "buy", "bye"}, {"see", "sea"}, {"here", "hear"},
+)  # fmt: skip
+
+
+class RunningSpeech:
+    """A source of recordings without keywords.
+
+    Args:
+        root: folder in which the folder of recordings is made.
+        minutes: of speech; 0 for none.
+        seed: the same settings and seed give the same bytes.
+        split: whose voices read; no voice is in two splits, and none reads the same sentences as another.
+    """
+
+    def __init__(self, root: str | Path, minutes: float, seed: int = 0, split: str = "training"):
+        if not 0 <= minutes <= 6000:
+            raise KwsError(f"data.running_speech={minutes} must be 0 to 6000 minutes.")
+        self.root, self.minutes, self.seed, self.split = Path(root), minutes, seed, split
+
+    def prepare(self, keywords: Sequence[str]) -> Path | None:
+        """Make the recordings unless they are there, without saying any of `keywords`. Hands back their folder."""
+        if not self.minutes:
+            return None
+        settings, folder = self._place(keywords)
+        if folder.is_dir():
+            return folder
+        self.root.mkdir(parents=True, exist_ok=True)
+        with lock(self.root / ".running.lock", lambda: log.warning("waiting: another run speaks")) as held:
+            if held:
+                for remains in self.root.glob(".running-*.tmp"):
+                    shutil.rmtree(remains, ignore_errors=True)
+            if not folder.is_dir():
+                self._make(folder, settings)
+        return folder
+
+    def _place(self, keywords: Sequence[str]) -> tuple[dict, Path]:
+        with Espeak() as espeak:
+            version = espeak.version
+        settings = {
+            "format": _FORMAT,
+            "minutes": self.minutes,
+            "without": sorted(unsaid(keywords)),
+            "seed": self.seed,
+            "split": self.split,
+            "espeak": version,
+        }
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        return settings, self.root / f"running-{key}"
+
+    def _generator(self, *subject: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), *subject])
+
+    def _make(self, folder: Path, settings: dict) -> None:
+        names = [name for name in variants() if which_set(family(name)) == self.split]
+        voices = [f"{accent}+{name}" for name in names for accent in ACCENTS]
+        count = max(1, round(self.minutes * 60 / RECORDING_SECONDS))
+        chosen = np.resize(self._generator().permutation(voices), count)
+        try:
+            with atomic_folder(folder) as temporary, bar("speaking", count, True) as advance:
+                for number, voice in enumerate(chosen.tolist()):
+                    generator = self._generator(number)
+                    speech = read(voice, settings["without"], RECORDING_SECONDS, generator)
+                    soundfile.write(temporary / f"{number:05d}.flac", speech, SAMPLE_RATE, subtype="PCM_16")
+                    advance(1)
+                write_json(temporary / "settings.json", settings)
+        except ValueError as error:
+            raise KwsError(f"data.running_speech: {error}; set it to 0, or name fewer words.") from error
+
+
+def unsaid(keywords: Sequence[str]) -> set[str]:
+    """Words, in lower case, that running speech must not hold: the keywords, their parts and what sounds like them."""
+    words = {part for keyword in keywords for part in keyword.lower().split()}
+    return words.union(*(group for group in HOMOPHONES if group & words)) if words else words
+
+
+def read(voice: str, without: Sequence[str], seconds: float, generator: np.random.Generator) -> np.ndarray:
+    """`seconds` of sentences by one voice, float32 (S,) at `SAMPLE_RATE`, each at its own level, pitch and rate."""
+    tract, pitch = float(np.exp(generator.uniform(np.log(0.9), np.log(1.12)))), generator.uniform(25, 75)
+    rate = generator.uniform(120, 230)
+    pieces, length = [], 0
+    with Espeak() as espeak:  # one for each recording, which then depends on no other
+        while length < seconds * SAMPLE_RATE:
+            said = espeak.speak(
+                sentence(generator, without),
+                voice,
+                rate=round(rate * generator.uniform(0.85, 1.15)),
+                pitch=int(np.clip(pitch + generator.normal(0, 8), 5, 95)),
+                pitch_range=int(generator.integers(20, 90)),
+                seed=int(generator.integers(2**31)),
+            ).astype(np.float64)
+            spoken = soxr.resample(said, espeak.sample_rate * tract, SAMPLE_RATE)
+            level = 10 ** (generator.uniform(-30, -14) / 20) / max(root_mean_square(spoken), 1.0)
+            pieces.append(spoken * level)
+            pieces.append(np.zeros(int(generator.uniform(0.0, 0.3) * SAMPLE_RATE)))
+            length += len(pieces[-1]) + len(pieces[-2])
+    return np.clip(np.concatenate(pieces)[: round(seconds * SAMPLE_RATE)], -1, 1).astype(np.float32)

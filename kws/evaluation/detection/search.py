@@ -1,0 +1,165 @@
+"""Every setting of a decoder searched together: smoothing, threshold, run length and refractory time.
+
+A stream is heard once and its posteriors are kept; a decoder is then a few array operations away. Thresholds are tried
+on the runs of frames in which one word is the best, which are few, rather than on all frames.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kws.evaluation.detection import recordings
+from kws.evaluation.detection.matching import Report, match
+from kws.evaluation.detection.thresholds import THRESHOLDS, Curve, Trace, choose, hear, hear_lanes, join
+from kws.evaluation.stream.long_stream import LongStream, Piece
+from kws.spotter.decoder import Decoder
+from kws.spotter.gate import CLOSED, OPEN
+from kws.spotter.runtime import Runtime
+
+SMOOTHINGS = (0.05, 0.1, 0.16, 0.24, 0.32, 0.4)  # seconds
+CONSECUTIVE = (1, 2, 4)  # frames
+REFRACTORY = (0.5, 1.0)  # seconds
+
+
+class Recorder(Decoder):
+    """A decoder that keeps everything: as the score of a frame, the posteriors of all words."""
+
+    def smooth(self, log_probabilities: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, C) log-probabilities: no word, posteriors (B, T, W), and the past as it was."""
+        posteriors = log_probabilities[..., self.words].exp()
+        return torch.zeros(posteriors.shape[:2], dtype=torch.int64), posteriors, past
+
+
+class Choice(NamedTuple):
+    """A decoder's settings and what they do on the streams that they were chosen on.
+
+    Attributes:
+        settings: smoothing, threshold, consecutive, refractory.
+        miss_rate: share of the keywords.
+        false_alarms: an hour of the stream.
+        negatives: an hour of each other stream.
+    """
+
+    settings: dict[str, Any]
+    miss_rate: float
+    false_alarms: float
+    negatives: tuple[float, ...]
+
+
+def record(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
+    """A stream as heard: `Trace.score` is (T, W), the posterior of every word that is reported."""
+    return hear_lanes(runtime, _recorder(decoder), stream)
+
+
+def record_folder(runtime: Runtime, decoder: Decoder, folder: str | Path) -> Trace:
+    """A folder of long recordings without keywords, heard alike, each from a fresh state."""
+    recorder, traces = _recorder(decoder), []
+    for path in recordings.find_recordings(folder):
+        blocks = recordings.blocks(path, runtime.sample_rate)
+        traces.append(hear(runtime, recorder, (Piece(block, (), ()) for block in blocks)))
+    return join(traces, decoder.hop_seconds)
+
+
+def _recorder(decoder: Decoder) -> Recorder:
+    return Recorder(decoder.labels, decoder.hop_seconds, **{**decoder.settings, "smoothing": 0.0})
+
+
+def smoothed(decoder: Decoder, recorded: Trace) -> Trace:
+    """What a decoder makes of a recorded stream: the best word of each frame and its average."""
+    edges = [*recorded.starts, len(recorded.score)]
+    words, scores = [], []
+    for start, end in pairwise(edges):
+        # Only the words that are reported were kept, in their order.
+        heard = torch.full((1, end - start, len(decoder.labels)), -torch.inf)
+        heard[0][:, decoder.words] = torch.from_numpy(recorded.score[start:end]).log()
+        word, score, _ = decoder.smooth(heard, decoder.initial_state().past)
+        words.append(word[0].numpy().astype(np.int16))
+        scores.append(score[0].numpy())
+    return recorded._replace(word=np.concatenate(words), score=np.concatenate(scores))
+
+
+def reports_of_runs(decoder: Decoder, trace: Trace, threshold: float) -> list[Report]:
+    """The decoder's reports at one threshold, found run by run: those of `reports`."""
+    frames = np.flatnonzero(trace.score >= np.float32(threshold))
+    if not len(frames):
+        return []
+    word, part = trace.word[frames], np.searchsorted(trace.starts, frames, side="right")
+    new = np.ones(len(frames), bool)
+    new[1:] = (np.diff(frames) != 1) | (word[1:] != word[:-1]) | (part[1:] != part[:-1])
+    begins = np.flatnonzero(new)
+    ends = np.append(begins[1:] - 1, len(frames) - 1)
+    found, free, present = [], 0, 0
+    for first, last, number, where in zip(
+        frames[begins].tolist(), frames[ends].tolist(), word[begins].tolist(), part[begins].tolist(), strict=True
+    ):
+        if where != present:  # another recording, and a fresh decoder
+            present, free = where, 0
+        at = max(first + decoder.consecutive - 1, free)
+        if trace.gate is not None:  # nothing of a run that began with a closed gate, and only while it is open
+            opens = np.flatnonzero(trace.gate[at : last + 1] == OPEN) if trace.gate[first] != CLOSED else ()
+            at = at + int(opens[0]) if len(opens) else last + 1
+        if at <= last:
+            found.append(Report(decoder.labels[number], (at + 1) * decoder.hop_seconds))
+            free = at + 1 + decoder.wait
+    return found
+
+
+def points(decoder: Decoder, trace: Trace, tolerance: float, thresholds: Iterable[float] = THRESHOLDS) -> Curve:
+    """Misses against false alarms over all thresholds: `curve`, sooner."""
+    thresholds = np.asarray(list(thresholds))
+    misses, alarms = [], []
+    for threshold in thresholds:
+        found = match(reports_of_runs(decoder, trace, threshold), trace.truths, tolerance)
+        misses.append(sum(hit is None for hit in found.hit_by))
+        alarms.append(len(found.false_alarms))
+    return Curve(thresholds, np.array(misses) / max(len(trace.truths), 1), np.array(alarms) / trace.hours)
+
+
+def search(
+    decoder: Decoder,
+    recorded: Trace,
+    target: float,
+    tolerance: float,
+    negatives: Sequence[Trace] = (),
+    smoothings: Sequence[float] = SMOOTHINGS,
+    consecutive: Sequence[int] = CONSECUTIVE,
+    refractory: Sequence[float] = REFRACTORY,
+) -> list[Choice]:
+    """The Pareto front: decoders of which none has both fewer misses and fewer false alarms than another.
+
+    Every one keeps to `target` false alarms an hour on the stream and on each of the `negatives`, by themselves. The
+    first has the fewest misses. Empty when no decoder comes down to the target.
+
+    Args:
+        decoder: its labels and hop, and what is not searched.
+        recorded: of `record`.
+        target: false alarms an hour.
+        tolerance: seconds after a word's end in which it may be reported.
+        negatives: recorded streams without keywords.
+        smoothings, consecutive, refractory: the values that are tried.
+    """
+    found = []
+    for smoothing, run, wait in product(smoothings, consecutive, refractory):
+        settings = {**decoder.settings, "smoothing": smoothing, "consecutive": run, "refractory": wait}
+        tried = Decoder(decoder.labels, decoder.hop_seconds, **settings)
+        curve = points(tried, smoothed(tried, recorded), tolerance)
+        others = [points(tried, smoothed(tried, other), tolerance).false_alarms for other in negatives]
+        # A threshold that breaks the target elsewhere is as bad as one that breaks it here.
+        allowed = curve._replace(false_alarms=np.max([curve.false_alarms, *others], axis=0))
+        threshold = choose(allowed, target)
+        if threshold is not None:
+            at = int(np.flatnonzero(curve.thresholds == threshold)[0])
+            settings = {"smoothing": smoothing, "threshold": threshold, "consecutive": run, "refractory": wait}
+            rates = tuple(float(other[at]) for other in others)
+            found.append(Choice(settings, float(curve.miss_rate[at]), float(curve.false_alarms[at]), rates))
+    found.sort(key=lambda choice: (choice.miss_rate, choice.false_alarms))
+    front: list[Choice] = []
+    for choice in found:
+        if not front or choice.false_alarms < front[-1].false_alarms:
+            front.append(choice)
+    return front

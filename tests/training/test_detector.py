@@ -1,0 +1,46 @@
+"""A detector from the command line: other speech, its loss, hard negatives, a decoder chosen, and files that agree."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kws.spotter import Spotter
+from tests.scripts import call, tone_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return tone_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.mark.parametrize("model", ["ds_tcn", "mdtc"])
+def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+    data = ["data=folder", f"data.root={corpus}", "data.words=[high,low]", "data.unknown_share=1"]
+    data += ["data.running_speech=1", "data.negatives_per_epoch=16", "data.batch_size=8"]
+    network = [f"model={model}", "model.width=12", "training=joined", "training.detection=1", "callbacks=detector"]
+    network += ["callbacks.hard_negatives.every=2", "trainer.max_epochs=5", "optimizer.lr=0.02"]
+    calibration = ["calibrate=true", "calibration.hours=0.05", "calibration.false_alarms_per_hour=200"]
+    calibration += ["calibration.running_speech=1"]
+    run = tmp_path / "run"
+    export = ["export=[onnx,onnx_stream]", f"hydra.run.dir={run}"]
+    done = call("train", *data, *network, *calibration, *export)
+    assert done.status == 0, done.err
+    results = json.loads((run / "results.json").read_text())
+    found, decoder = results["calibration"], Spotter.load(run / "spotter.ckpt").decoder.settings
+    assert {name: decoder[name] for name in found["settings"]} == found["settings"]
+    assert found["false_alarms_per_hour"] <= 200
+    assert len(found["negatives_per_hour"]) == 1
+    assert "false alarms an hour of the validation stream" in done.out
+    assert results["corpus"]["labels"] == ["_unknown_", "high", "low"]
+    assert {"step", "stream"} <= {Path(path).stem for path in results["exports"].values()}
+    assert len(results["parity"]) == len(results["exports"])
+
+
+def test_a_network_of_whole_clips_is_not_calibrated(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+    whole = ["model=bcresnet", "export=[]", "trainer.max_epochs=1", "calibrate=true", f"hydra.run.dir={tmp_path / 'r'}"]
+    done = call("train", "data=folder", f"data.root={corpus}", *whole)
+    assert done.status == 1
+    assert "calibrate=true needs a stream" in done.err
