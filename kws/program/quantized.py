@@ -21,7 +21,7 @@ import numpy as np
 
 from kws.program.fixed_point import LIMIT, STATE, TANH
 from kws.program.program import Program
-from kws.program.steps import Array, Picture, Step, fit
+from kws.program.steps import Array, Gated, Picture, Step, fit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,7 +124,7 @@ class IntegerAdd(IntegerStep):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class IntegerRecurrent(IntegerStep):
+class IntegerRecurrent(Gated, IntegerStep):
     """What GRU and LSTM share. The value it makes is its first state. Both are of fraction 15.
 
     Attributes:
@@ -142,22 +142,6 @@ class IntegerRecurrent(IntegerStep):
     shift_ih: Array
     shift_hh: Array
     GATES: ClassVar[int]
-
-    @property
-    def hidden_size(self) -> int:
-        """Units, H."""
-        return self.weight_hh.shape[1]
-
-    @property
-    def state_sizes(self):
-        return (self.hidden_size,)
-
-    def size(self, *inputs):
-        fit(self.name, self.weight_ih.shape[1], inputs[0])
-        return self.hidden_size
-
-    def multiply_adds(self, *inputs):
-        return self.weight_ih.size + self.weight_hh.size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -338,8 +338,28 @@ class Add(Step):
         return inputs[0]
 
 
+class Gated:
+    """Sizes of a layer of stacked gates, whatever its numbers are: of the weights of `Recurrent`."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Units, H."""
+        return self.weight_hh.shape[-1]
+
+    @property
+    def state_sizes(self):
+        return (self.hidden_size,)
+
+    def size(self, *inputs):
+        fit(self.name, self.weight_ih.shape[1], inputs[0])
+        return self.hidden_size
+
+    def multiply_adds(self, *inputs):
+        return self.weight_ih.size + self.weight_hh.size
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Recurrent(Step):
+class Recurrent(Gated, Step):
     """What GRU and LSTM share. The value it makes is its first state.
 
     Attributes:
@@ -361,22 +381,6 @@ class Recurrent(Step):
                     f"{self.name}: {name} has the shape {array.shape} where {self.hidden_size} units need "
                     f"{wanted.get(name, (rows,))}"
                 )
-
-    @property
-    def hidden_size(self) -> int:
-        """Units, H."""
-        return self.weight_hh.shape[-1]
-
-    @property
-    def state_sizes(self):
-        return (self.hidden_size,)
-
-    def size(self, *inputs):
-        fit(self.name, self.weight_ih.shape[1], inputs[0])
-        return self.hidden_size
-
-    def multiply_adds(self, *inputs):
-        return self.weight_ih.size + self.weight_hh.size
 
 
 class GRU(Recurrent):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kws.networks.classifier import array
 from kws.program import FEATURES, SAMPLES, Chain, Step
 from kws.program import steps as s
 from kws.support.errors import KwsError
@@ -194,23 +195,19 @@ class Featurizer(nn.Module):
         chain.add(s.Clean, "clean")
         if self.pre_emphasis:
             chain.add(s.PreEmphasis, "pre_emphasis", factor=PRE_EMPHASIS)
-        weights = None if self.window is None else _array(self.window)
+        weights = None if self.window is None else array(self.window)
         sizes = {"window_size": self.window_size, "hop_size": self.hop_size}
         chain.add(s.Window, "window", **sizes, weights=weights, scale=self.scale)
         chain.add(s.Spectrum, "spectrum", fft_size=self.fft_size, power=self.power_spectrum)
         kind = self.settings["filterbank"]
-        rest = [(s.Filterbank, {"kind": kind, "sample_rate": self.sample_rate, "weights": _array(self.filters)})]
+        rest = [(s.Filterbank, {"kind": kind, "sample_rate": self.sample_rate, "weights": array(self.filters)})]
         if self.log_delta is not None:
             rest.append((s.Logarithm, {"delta": self.log_delta}))
         if self.cosines is not None:
-            rest.append((s.Cosines, {"weights": _array(self.cosines)}))
+            rest.append((s.Cosines, {"weights": array(self.cosines)}))
         for i, (step, constants) in enumerate(rest, 1):
             chain.add(step, FEATURES if i == len(rest) else step.__name__.lower(), **constants)
         return chain.steps
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().float().numpy().copy()
 
 
 def _optional(array: np.ndarray | None) -> Tensor | None:
