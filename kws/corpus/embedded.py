@@ -7,11 +7,15 @@ import hashlib
 import io
 import json
 import logging
+import math
 import re
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +26,12 @@ from kws.corpus.base import SPLITS, Corpus, which_set
 from kws.corpus.coloured_noise import COLOURS, coloured_noise, hum, root_mean_square
 from kws.corpus.espeak import ACCENTS, Espeak, family, variants
 from kws.corpus.folder import FolderCorpus
+from kws.corpus.other_words import Neighbours, everyday
+from kws.corpus.running_speech import RunningSpeech
 from kws.support.errors import KwsError
 from kws.support.files import atomic_folder, write_json, write_text
 from kws.support.locking import lock
+from kws.support.progress import available_cores, bar
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +44,12 @@ WORDS = (
 )
 # fmt: on
 SAMPLE_RATE = 16000
-_FORMAT = 1  # raise it whenever the same settings make other clips: the folder then gets another name
+_FORMAT = 2  # raise it whenever the same settings make other clips: the folder then gets another name
 _LONGEST_SPEECH = 0.95  # seconds of a clip that speech may fill
 _FASTEST = 430  # words per minute; espeak-ng ends at 450
 _NOISE_SECONDS = 40
+_MANY = 40  # voices from which on several processes are worth their start
+_MORE_FROM_FEW = 3  # times as many other words are said by each voice that evaluates, of which there are few
 _NOISE_LEVEL = 0.08  # root mean square of a background recording, about -22 dB of full scale
 
 # What the voices of the babble read. None of it is a word of Speech Commands.
@@ -136,7 +145,12 @@ class EmbeddedCorpus:
     `words`: what is said and the class's name at once; `None` for the 30 words of Speech Commands v0.01.
     `speakers`: voices, each an accent with a variant; about 80 % train, 10 % validate and 10 % test.
     `takes`: clips of each word by each speaker. Pitch, rate, offset, level and noise are drawn for every clip.
+    `other_words`: clips of other words by each speaker, as `_unknown_`: half of them everyday words, half made up, one
+    phoneme away from a keyword. Each voice that evaluates says three times as many.
+    `silence_share`: pieces of the background recordings, as `_silence_`; 1.0 for as many as a word has clips.
+    `running_speech`: who speaks recordings without keywords, cut into `_unknown_` for training, or None.
     `seed`: the same settings and seed give the same bytes.
+    `workers`: processes that speak; None for one per core.
 
     Clips are one second of 16 kHz, 16 bit: `<word>/<speaker>_nohash_<take>.wav`, beside `validation_list.txt`,
     `testing_list.txt` and `_background_noise_/`. They lie in a folder of `root` that is named after a hash of the
@@ -149,20 +163,29 @@ class EmbeddedCorpus:
         words: Sequence[str] | None = None,
         speakers: int = 150,
         takes: int = 1,
+        other_words: int = 0,
+        silence_share: float = 0.0,
+        running_speech: RunningSpeech | None = None,
         seed: int = 0,
+        workers: int | None = None,
     ):
         self.words = check_words(words)
         if speakers < 3:
             raise KwsError(f"data.speakers={speakers}; each split needs one, so ask for 3 or more")
         if takes < 1:
             raise KwsError(f"data.takes={takes}; ask for one clip or more of each word by each speaker")
+        if not 0 <= other_words <= 1000:
+            raise KwsError(f"data.other_words={other_words}; ask for 0 to 1000 clips by each speaker")
         self.root, self.speakers, self.takes, self.seed = Path(root), speakers, takes, seed
+        self.workers = workers or available_cores()
+        self.other_words, self.silence_share, self.running_speech = other_words, silence_share, running_speech
         with Espeak() as espeak:
             self.settings = {
                 "format": _FORMAT,
                 "words": list(self.words),
                 "speakers": speakers,
                 "takes": takes,
+                "other_words": other_words,
                 "seed": seed,
                 "espeak": espeak.version,
                 "variants": list(variants()),
@@ -178,7 +201,14 @@ class EmbeddedCorpus:
         """The `Corpus` on disk, which `prepare` has made."""
         if not self.folder.is_dir():
             raise KwsError(f"there is no corpus in {str(self.folder)!r}; call prepare() first")
-        return FolderCorpus(self.folder, words=self.words, name="embedded").scan()
+        return FolderCorpus(
+            self.folder,
+            words=self.words,
+            name="embedded",
+            unknown_share=math.inf if self.other_words else 0.0,
+            silence_share=self.silence_share,
+            running_speech=self.running_speech,
+        ).scan()
 
     def prepare(self) -> Path:
         """Make the corpus unless it is there. Hands back its folder."""
@@ -199,15 +229,27 @@ class EmbeddedCorpus:
         voices = choose_voices(self.speakers, np.random.default_rng(self.seed))
         self._refuse_silent_words()
         with atomic_folder(self.folder) as folder:
-            for word in self.words:
-                (folder / word).mkdir()
-            for speaker in _track(voices, "Speaking"):
-                self._speak_words(folder, speaker)
+            names = {split: [] for split in SPLITS}
+            for speaker, spoken in zip(voices, self._spoken(folder, voices), strict=True):
+                names[speaker.split] += spoken
             self._write_noise(folder / "_background_noise_", voices)
             for split in ("validation", "testing"):
-                names = [f"{word}/{name}" for word in self.words for name in self._clip_names(voices, split)]
-                write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in sorted(names)))
+                write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in sorted(names[split])))
             write_json(folder / "settings.json", self.settings)
+
+    def _spoken(self, folder: Path, voices: Sequence[Voice]) -> Iterator[list[str]]:
+        """Write each speaker's clips; hands back their names below `folder`, speaker by speaker."""
+        with bar("speaking", len(voices), True) as advance, ExitStack() as stack:
+            many = self.workers > 1 and len(voices) >= _MANY
+            # espeak-ng speaks with one voice at a time in a process. Fresh processes: a fork would copy held locks.
+            pool = ProcessPoolExecutor(self.workers, get_context("spawn")) if many else None
+            run = map if pool is None else stack.enter_context(pool).map
+            for names in run(partial(self._speak_all, folder), voices):
+                yield names
+                advance(1)
+
+    def _speak_all(self, folder: Path, speaker: Voice) -> list[str]:
+        return self._speak_words(folder, speaker) + self._speak_others(folder, speaker)
 
     def _refuse_silent_words(self) -> None:
         with Espeak() as espeak:
@@ -215,27 +257,53 @@ class EmbeddedCorpus:
                 if len(_trim(espeak.speak(word, ACCENTS[0]).astype(np.float64), espeak.sample_rate)) == 0:
                     raise KwsError(f"data.words has {word!r}, which espeak-ng speaks as silence; write it in letters")
 
-    def _clip_names(self, voices: Sequence[Voice], split: str) -> list[str]:
-        return [f"{v.identity}_nohash_{take}.wav" for v in voices if v.split == split for take in range(self.takes)]
-
     def _generator(self, *subject: str) -> np.random.Generator:
         """Draws that depend on the seed and the subject alone, not on the order of the work."""
         digest = hashlib.sha256("\n".join(subject).encode()).digest()
         return np.random.default_rng([self.seed, *np.frombuffer(digest, np.uint32).tolist()])
 
-    def _speak_words(self, folder: Path, speaker: Voice) -> None:
+    def _manner(self, speaker: Voice) -> tuple[float, float]:
+        """Of the speaker: the length of the vocal tract (which moves pitch and formants alike) and the mean pitch."""
         generator = self._generator(speaker.identity)
-        # Of the speaker: the length of the vocal tract (which moves pitch and formants alike) and the mean pitch.
-        tract, pitch = float(np.exp(generator.uniform(np.log(0.92), np.log(1.09)))), generator.uniform(35, 65)
+        return float(np.exp(generator.uniform(np.log(0.92), np.log(1.09)))), generator.uniform(35, 65)
+
+    def _speak_words(self, folder: Path, speaker: Voice) -> list[str]:
+        """Write a speaker's clips of the keywords. Hands back their names below `folder`."""
+        manner, names = self._manner(speaker), []
         with Espeak() as espeak:  # one for each speaker: its clips then depend on no other speaker's
             for word in self.words:
                 generator = self._generator(speaker.identity, word)
-                for name in self._clip_names([speaker], speaker.split):
-                    speech = _speak(espeak, word, speaker, tract, pitch, generator)
-                    _write(folder / word / name, _place(speech, generator))
+                for take in range(self.takes):
+                    speech = _speak(espeak, word, speaker, *manner, generator)
+                    names.append(f"{word}/{speaker.identity}_nohash_{take}.wav")
+                    _write(folder / names[-1], _place(speech, generator))
+        return names
+
+    def _speak_others(self, folder: Path, speaker: Voice) -> list[str]:
+        """Write a speaker's clips of other words. Hands back their names below `folder`."""
+        count = self.other_words * (1 if speaker.split == "training" else _MORE_FROM_FEW)
+        if not count:
+            return []
+        generator, words = self._generator(speaker.identity, "other words"), everyday(self.words, WORDS)
+        manner, names = self._manner(speaker), []
+        with Espeak() as espeak:
+            keywords = [espeak.phonemes(word, speaker.accent) for word in self.words]
+            neighbours = Neighbours(keywords, [espeak.phonemes(word, speaker.accent) for word in words])
+            spoken = {text: espeak.phonemes(text, speaker.accent) for text in words}
+            words = [text for text in words if spoken[text] not in keywords]
+            for number in range(count):
+                if speaker.split == "training" and number % 4 == 3:
+                    place = int(generator.integers(len(keywords)))
+                    name = f"near {self.words[place]}"
+                    text = f"[[{'|'.join(neighbours.of(keywords[place], generator))}]]"
+                else:
+                    text = name = str(generator.choice(words))
+                speech = _speak(espeak, text, speaker, *manner, generator)
+                names.append(f"{name}/{speaker.identity}_nohash_{number}.wav")
+                _write(folder / names[-1], _place(speech, generator))
+        return names
 
     def _write_noise(self, folder: Path, voices: Sequence[Voice]) -> None:
-        folder.mkdir()
         length = _NOISE_SECONDS * SAMPLE_RATE
         sounds = {
             f"{colour}_noise": coloured_noise(colour, length, SAMPLE_RATE, self._generator(colour))
@@ -315,12 +383,5 @@ def _write(path: Path, sound: np.ndarray) -> None:
     samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
     encoded = io.BytesIO()  # soundfile waits for the disk after every file that it writes itself
     soundfile.write(encoded, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(encoded.getbuffer())
-
-
-def _track(items: Sequence, what: str):
-    """`items`, with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

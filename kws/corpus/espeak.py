@@ -32,7 +32,7 @@ _NOT_PEOPLE = ("anikaRobot", "Demonic", "fast", "robosoft", "Tweaky", "UniRobot"
 _LOUD_ECHO = 50  # percent
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
-_CHARACTERS_ARE_UTF8 = 1
+_CHARACTERS_ARE_UTF8, _PHONEMES = 1, 0x100
 _INITIALIZE_DONT_EXIT = 0x8000
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -99,6 +99,12 @@ class Espeak:
                 ctypes.c_void_p,  # identifier, unused
                 ctypes.c_void_p,  # user data, unused
             ]
+            self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+            self._library.espeak_TextToPhonemes.argtypes = [
+                ctypes.POINTER(ctypes.c_char_p),
+                ctypes.c_int,
+                ctypes.c_int,
+            ]
             self._library.espeak_Info.restype = ctypes.c_char_p
             self._library.espeak_Info.argtypes = [ctypes.c_void_p]
             self.sample_rate = self._library.espeak_Initialize(
@@ -141,16 +147,30 @@ class Espeak:
         """Samples of `text`, int16 `(S,)` at `self.sample_rate` (22,050 Hz); empty when there is nothing to say.
 
         `voice` is an accent, or an accent and a variant: `gmw/en-US+f3`. `rate` in words per minute (80 to 450),
-        `pitch` and `pitch_range` from 0 to 100; `seed` of the noise in fricatives and breath.
+        `pitch` and `pitch_range` from 0 to 100; `seed` of the noise in fricatives and breath. A text in double
+        brackets is phonemes, `[[n'oU]]`.
         """
         self._pieces.clear()
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise KwsError(f"espeak-ng has no voice {voice!r}; reinstall the package 'espeakng-loader'")
+        self._choose(voice)
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._library.espeak_ng_SetRandSeed(seed)
         encoded = text.encode()
-        if self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, _CHARACTERS_ARE_UTF8, None, None) != 0:
+        flags = _CHARACTERS_ARE_UTF8 | (_PHONEMES if text.startswith("[[") else 0)
+        if self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, flags, None, None) != 0:
             raise KwsError(f"espeak-ng cannot speak {text!r} with the voice {voice!r}; choose another word")
         self._library.espeak_Synchronize()
         return np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.int16)
+
+    def phonemes(self, text: str, voice: str) -> tuple[str, ...]:
+        """Phonemes of `text` in espeak-ng's own notation, as `voice` says them; `'` before one marks a stress."""
+        self._choose(voice)
+        rest, found = ctypes.c_char_p(text.encode()), []
+        while rest.value:  # the library takes a clause at a time
+            said = self._library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARACTERS_ARE_UTF8, ord("|") << 8)
+            found += [phoneme for word in said.decode().split() for phoneme in word.split("|") if phoneme]
+        return tuple(found)
+
+    def _choose(self, voice: str) -> None:
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise KwsError(f"espeak-ng has no voice {voice!r}; reinstall the package 'espeakng-loader'")

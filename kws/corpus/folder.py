@@ -1,5 +1,6 @@
 """A folder of recordings laid out as Speech Commands is: `<word>/<clip>.wav`, `_background_noise_/`, two lists."""
 
+import math
 import os
 import unicodedata
 from collections import Counter
@@ -32,7 +33,7 @@ class FolderCorpus:
     bad_list    a list of clips to leave out
     max_files_per_word   at most so many training clips of each word, spread over the speakers
     unknown_share   clips of the words that `words` leaves out, as the label `_unknown_`, in each split; relative to
-                the mean number of clips of a keyword there (1.0: as many as a keyword has; 0: none)
+                the mean number of clips of a keyword there (1.0: as many as a keyword has; 0: none; inf: all there are)
     unknown_labels   each of these words as a label of its own, `_bed_`, rather than all as one
     silence_share   the same for pieces of the background recordings, as the label `_silence_`
     silence_seconds   length of such a piece
@@ -157,7 +158,10 @@ class FolderCorpus:
                 f"{self.root}: no words are left over for {selection.UNKNOWN}; name the keywords in `words`, or set "
                 "unknown_share=0"
             )
-        counts = selection.wanted(clips, keywords, self.unknown_share)
+        if math.isinf(self.unknown_share):
+            counts = Counter(clip.split for clip in rest)
+        else:
+            counts = selection.wanted(clips, keywords, self.unknown_share)
         chosen, notes = selection.unknown(rest, counts, self.seed, self.unknown_labels)
         found.notes += notes
         return chosen
@@ -247,7 +251,8 @@ class FolderCorpus:
         if sum(self.percentages.values()) >= 100:
             raise KwsError("validation_percentage and testing_percentage leave nothing for training; lower them")
         for option in ("unknown_share", "silence_share"):
-            if not 0 <= getattr(self, option) <= 100:
+            most = math.inf if option == "unknown_share" else 100
+            if not 0 <= getattr(self, option) <= most:
                 raise KwsError(f"{option} is {getattr(self, option)}; give 0 for none, 1 for as many as a keyword has")
         if self.max_files_per_word is not None and self.max_files_per_word < 1:
             raise KwsError(f"max_files_per_word is {self.max_files_per_word}; give at least 1, or null for all")

@@ -123,6 +123,13 @@ def sentence(generator: np.random.Generator, without: Collection[str] = ()) -> s
     raise ValueError("hardly a sentence is possible without these words")
 
 
+def vocabulary() -> set[str]:
+    """The single words, in lower case, of which sentences are made."""
+    texts = (text for texts in _WORDS.values() for text in texts)
+    words = {word.lower() for text in texts for word in text.split() if "{" not in word}
+    return {word for word in words if word.isalpha()}
+
+
 def _fill(pattern: str, generator: np.random.Generator) -> str:
     while "{" in pattern:
         start, end = pattern.index("{"), pattern.index("}")

@@ -42,7 +42,6 @@ class Augment:
         sample_rate: Hz of the waveforms.
         waveform: augmentations of waveforms, in their order.
         features: augmentations of features, in their order.
-        together: what clips of other speech are run together by, before everything else.
     """
 
     def __init__(
@@ -50,17 +49,15 @@ class Augment:
         sample_rate: int,
         waveform: Sequence[WaveformAugmentation] = (),
         features: Sequence[FeatureAugmentation] = (),
-        together: "RunTogether | None" = None,
     ):
         self.sample_rate = sample_rate
-        self.together = together
         self.of_waveforms = tuple(waveform or ())
         self.of_features = tuple(features or ())
 
     @property
     def active(self) -> bool:
         """Whether anything is changed at all."""
-        return bool(self.of_waveforms or self.of_features or self.together)
+        return bool(self.of_waveforms or self.of_features)
 
     def set_noise(self, recordings: Sequence[np.ndarray | Tensor]) -> None:
         """Hand over the corpus's background recordings at `sample_rate`, each (S,), int16 or float in [-1, 1]."""
@@ -79,12 +76,6 @@ class Augment:
         for augmentation in self.of_features:
             if isinstance(augmentation, SpecAugment):
                 augmentation.fill = mean
-
-    def run_together(self, waveforms: Tensor, generator: Generator, other: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S) waveforms in which some of the `other`, (B,) bool, are run together; and which, (B,) bool."""
-        if self.together is None:
-            return waveforms, torch.zeros_like(other)
-        return self.together(waveforms, generator, self.sample_rate, other)
 
     def waveforms(self, waveforms: Tensor, generator: Generator) -> Tensor:
         """Augmented (B, S) waveforms, cut off at full scale as a recorder would."""
@@ -114,41 +105,6 @@ class TimeShift:
         padded = torch.nn.functional.pad(waveforms, (largest, largest))
         rows = torch.arange(len(waveforms), device=waveforms.device)
         return padded.unfold(1, waveforms.shape[1], 1)[rows, starts]  # the unfolded view costs no memory
-
-
-class RunTogether:
-    """Puts two clips of other speech, with `probability`, into one: the first begins earlier, the second later.
-
-    By `low_seconds` to `high_seconds` each, so that words are cut off and run into one another, as in running speech,
-    but in people's voices. What comes of it is no word. Clips of keywords stay as they are.
-    """
-
-    def __init__(self, probability: float = 0.3, low_seconds: float = 0.15, high_seconds: float = 0.5):
-        _require(0 <= probability <= 1, "RunTogether.probability", probability, "between 0 and 1")
-        _require(0 <= low_seconds <= high_seconds, "RunTogether.low_seconds", low_seconds, f"0 to {high_seconds}")
-        self.probability, self.low_seconds, self.high_seconds = probability, low_seconds, high_seconds
-
-    def __call__(
-        self, waveforms: Tensor, generator: Generator, sample_rate: int, other: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(B, S) waveforms and which of them are `other` speech, (B,) bool, to the same of those that were changed."""
-        rows = other.nonzero().squeeze(1)
-        hit = _uniform(0.0, 1.0, len(rows), generator, waveforms.device) < self.probability
-        partner = rows[torch.randperm(len(rows), generator=generator, device=generator.device).to(rows.device)]
-        rows, partner = rows[hit], partner[hit]
-        chosen = torch.zeros_like(other)
-        chosen[rows] = True
-        if not len(rows):
-            return waveforms, chosen
-        samples = waveforms.shape[1]
-        largest = min(round(self.high_seconds * sample_rate), samples)
-        smallest = min(round(self.low_seconds * sample_rate), largest)
-        earlier = _integers(smallest, largest, len(rows), generator, waveforms.device)
-        later = _integers(smallest, largest, len(rows), generator, waveforms.device)
-        padded = torch.nn.functional.pad(waveforms, (largest, largest)).unfold(1, samples, 1)  # (B, 2·largest + 1, S)
-        changed = waveforms.clone()
-        changed[rows] = padded[rows, largest + earlier] + padded[partner, largest - later]
-        return changed, chosen
 
 
 class Gain:

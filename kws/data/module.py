@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
-from kws.corpus.selection import UNKNOWN, is_other_speech
+from kws.corpus.selection import is_other_speech
 from kws.data.cache import Waveforms, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
 from kws.spotter.featurizer import INT16_SCALE, Featurizer
@@ -230,11 +229,6 @@ class SpeechDataModule(pl.LightningDataModule):
         """Class names in the order of their index."""
         return self.corpus.labels
 
-    @cached_property
-    def other_speech(self) -> Tensor:
-        """(C,) bool: which labels are those of words that are not to be reported."""
-        return torch.tensor([is_other_speech(label) for label in self.labels])
-
     def split_features(self, split: str) -> SplitFeatures:
         """Raw features of a split's clips as they are, computed once and kept on disk."""
         if split not in self.features:
@@ -296,14 +290,9 @@ class SpeechDataModule(pl.LightningDataModule):
         with torch.no_grad():
             generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
             samples = batch.waveforms.float() / INT16_SCALE
-            labels = batch.labels
             if self.augment is not None:
-                other = self.other_speech.to(labels.device)[labels]
-                samples, together = self.augment.run_together(samples, generator, other)
-                if UNKNOWN in self.labels:  # two words at once are none of them
-                    labels = torch.where(together, self.labels.index(UNKNOWN), labels)
                 samples = self.augment.waveforms(samples, generator)
             features = self.featurizer.to(samples.device)(samples)
             if self.augment is not None:
                 features = self.augment.features(features, generator)
-        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None, labels=labels)
+        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None)

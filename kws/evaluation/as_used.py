@@ -25,6 +25,10 @@ from kws.support.errors import KwsError
 TIMELINE_SECONDS = 20.0
 
 
+class NoDecoder(KwsError):
+    """No setting of the decoder brings the false alarms down to the target."""
+
+
 def with_decoder(spotter: Spotter, settings: Mapping[str, Any]) -> None:
     """Give a spotter another decoder: its own settings, with those in `settings` that are not None in their place."""
     merged = {**spotter.decoder.settings, **{name: value for name, value in settings.items() if value is not None}}
@@ -91,7 +95,7 @@ def search_decoder(
         ``settings`` chosen, its ``miss_rate`` and ``false_alarms_per_hour``, and the Pareto ``front``.
 
     Raises:
-        KwsError: no decoder comes down to the target.
+        NoDecoder: none comes down to the target.
     """
     fields = DetectionSettings(**{**settings, "gap": tuple(settings.get("gap", DetectionSettings.gap))})
     runtime, decoder = TorchRuntime(spotter), spotter.decoder
@@ -99,7 +103,7 @@ def search_decoder(
     others = [record_folder(runtime, decoder, folder) for folder in negatives]
     front = search(decoder, recorded, target, fields.rules.tolerance, others)
     if not front:
-        raise KwsError(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
+        raise NoDecoder(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
     with_decoder(spotter, front[0].settings)
     return {
         "settings": front[0].settings,

@@ -35,10 +35,8 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     table.add_row("validation accuracy", f"{percent(validation['accuracy'])}, {validation['clips']} clips")
     worst = sorted((v, k) for k, v in test["per_word"].items() if v is not None)[:3]
     table.add_row("hardest words", ", ".join(f"{word} {percent(value, 0)}" for value, word in worst))
-    if "calibration" in results:
-        misses, alarms = (results["calibration"][name] for name in ("miss_rate", "false_alarms_per_hour"))
-        text = f"misses {percent(misses, 0)} at {alarms:.1f} false alarms an hour of the validation stream"
-        table.add_row("in use", text)
+    if results.get("calibration"):
+        table.add_row("in use", calibration_text(results["calibration"]))
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("training", f"{training['epochs']} epochs in {training['seconds']:.0f} s")
     if results["corpus"]["refused"]:
@@ -71,6 +69,14 @@ def nearby(path: Path) -> Path:
 def parity_text(parity: dict[str, Any]) -> str:
     """One line on how an export compares with PyTorch."""
     return f"differs by {parity['max_abs_difference']:.1e} at most; same label on {percent(parity['label_agreement'])}"
+
+
+def calibration_text(calibration: dict[str, Any]) -> str:
+    """One line on what a spotter is expected to do in use."""
+    if "left_out" in calibration:
+        return f"not calibrated: {calibration['left_out']}"
+    misses, alarms = (calibration[name] for name in ("miss_rate", "false_alarms_per_hour"))
+    return f"misses {percent(misses, 0)} at {alarms:.1f} false alarms an hour of the validation stream"
 
 
 def native_text(figures: dict[str, Any]) -> str:

@@ -90,9 +90,13 @@ class SpotterModule(pl.LightningModule):
             raise KwsError(f"training.joined={joined} must be at least 1.")
         if not 0 <= label_smoothing < 1:
             raise KwsError(f"training.label_smoothing={label_smoothing} must lie in [0, 1).")
-        if (state != "reset" or joined > 1) and not spotter.classifier.streams:
-            network, setting = type(spotter.classifier).__name__, f"training.state={state} training.joined={joined}"
-            raise KwsError(f"{setting} needs a network with a state; a {network} judges whole clips.")
+        if not spotter.classifier.streams:
+            network = type(spotter.classifier).__name__
+            if state != "reset":
+                raise KwsError(f"training.state={state} needs a network with a state; a {network} judges whole clips.")
+            if joined > 1 or detection:
+                print(f"A {network} judges whole clips: training.joined and training.detection are left out.")
+            joined, detection = 1, 0.0
         self.spotter = spotter
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler

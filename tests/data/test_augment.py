@@ -13,7 +13,6 @@ from kws.data.augment import (
     Gain,
     RandomEqualizer,
     Reverberation,
-    RunTogether,
     SpecAugment,
     SpeedPitch,
     TimeShift,
@@ -398,28 +397,3 @@ def test_on_a_gpu(clips, where):
         torch.testing.assert_close(first.cpu(), augment.waveforms(clips, generator(3)), atol=1e-4, rtol=1e-3)
     features = torch.randn(8, 31, 40, device="cuda")
     assert augment.features(features, torch.Generator(where)).device.type == "cuda"
-
-
-def test_other_speech_runs_together_and_keywords_stay(clips):
-    other = torch.arange(64) % 2 == 0
-    augment = Augment(RATE, together=RunTogether(probability=1.0, low_seconds=0.2, high_seconds=0.2))
-    assert augment.active
-    changed, which = augment.run_together(clips, generator(), other)
-    assert torch.equal(which, other)
-    torch.testing.assert_close(changed[~other], clips[~other], atol=0, rtol=0)
-    shift, partners = RATE // 5, set()
-    for row in other.nonzero().squeeze(1).tolist():
-        earlier = torch.nn.functional.pad(clips[row, shift:], (0, shift))
-        rest = changed[row] - earlier  # another clip of other speech, later
-        assert rest[:shift].abs().max() < 1e-6
-        match = [p for p in range(64) if torch.allclose(rest[shift:], clips[p, :-shift], atol=1e-6)]
-        partners.update(match)
-        assert len(match) == 1
-        assert other[match[0]]
-    assert len(partners) == 32
-    changed, which = Augment(RATE, together=RunTogether(probability=0.5)).run_together(clips, generator(), other)
-    assert torch.equal(which, (changed != clips).any(1))
-    assert 5 < which.sum() < 27
-    same, which = Augment(RATE).run_together(clips, generator(), other)
-    assert same is clips
-    assert not which.any()

@@ -19,7 +19,7 @@ def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     data = ["data=folder", f"data.root={corpus}", "data.words=[high,low]", "data.unknown_share=1"]
     data += ["data.running_speech=1", "data.negatives_per_epoch=16", "data.batch_size=8"]
-    network = [f"model={model}", "model.width=12", "training=joined", "training.detection=1", "callbacks=detector"]
+    network = [f"model={model}", "model.width=12", "callbacks=hard_negatives"]
     network += ["callbacks.hard_negatives.every=2", "trainer.max_epochs=5", "optimizer.lr=0.02"]
     calibration = ["calibrate=true", "calibration.hours=0.05", "calibration.false_alarms_per_hour=200"]
     calibration += ["calibration.running_speech=1"]
@@ -38,9 +38,22 @@ def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
     assert len(results["parity"]) == len(results["exports"])
 
 
-def test_a_network_of_whole_clips_is_not_calibrated(corpus, tmp_path, monkeypatch):
+def test_a_network_of_whole_clips_trains_as_such_and_is_not_calibrated(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     whole = ["model=bcresnet", "export=[]", "trainer.max_epochs=1", "calibrate=true", f"hydra.run.dir={tmp_path / 'r'}"]
     done = call("train", "data=folder", f"data.root={corpus}", *whole)
-    assert done.status == 1
-    assert "calibrate=true needs a stream" in done.err
+    assert done.status == 0, done.err
+    assert "training.joined and training.detection are left out" in done.out
+    assert "not calibrated: a BCResNet judges whole clips" in done.out
+    assert "left_out" in json.loads((tmp_path / "r" / "results.json").read_text())["calibration"]
+
+
+def test_a_target_that_no_decoder_reaches_leaves_the_decoder(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kws.evaluation.as_used.search", lambda *_: [])
+    settings = ["model=gru1", "calibration.hours=0.05", "export=[]", "trainer.max_epochs=1", "decoder.threshold=0.7"]
+    done = call("train", "data=folder", f"data.root={corpus}", *settings, f"hydra.run.dir={tmp_path / 'r'}")
+    assert done.status == 0, done.err
+    assert "not calibrated: no decoder brings the false alarms" in done.out
+    assert "down to 1 an hour" in json.loads((tmp_path / "r" / "results.json").read_text())["calibration"]["left_out"]
+    assert Spotter.load(tmp_path / "r" / "spotter.ckpt").decoder.settings["threshold"] == 0.7

@@ -16,6 +16,7 @@ from tests.scripts import call, tone_corpus
 
 CLIPS_ONLY = ("streaming.modes=[]", "detection.hours=0", "runtimes=[]")
 SMALL = ("model.hidden_size=12", "trainer.max_epochs=4", "data.batch_size=8", "optimizer.lr=0.02")
+SMALL += ("augment=none", "training=default")  # the defaults, those of a detector, are tested in test_detector.py
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,66 @@
+"""Words that are not to be spotted: everyday ones, and ones that nobody uses but that sound nearly like a keyword."""
+
+import re
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from kws.corpus.running_speech import unsaid
+from kws.corpus.sentences import vocabulary
+
+VOWELS = "aAeEiIoOuUV03@Q&"  # what a vowel's name begins with in espeak-ng's notation
+_RARE = re.compile("[^A-Za-z0-9@:]|2")  # variants of other sounds
+_STRESS = re.compile("[',%=]+")
+_LENGTHS = (2, 9)  # letters of an everyday word, so that it is one word of a second at most
+
+Phonemes = tuple[str, ...]
+
+
+def everyday(keywords: Collection[str], more: Collection[str] = ()) -> list[str]:
+    """Everyday words, and `more` of them, in alphabetical order, without the keywords, their parts and homophones."""
+    without = unsaid(keywords)
+    return sorted(
+        word for word in vocabulary().union(more) if word not in without and _LENGTHS[0] <= len(word) <= _LENGTHS[1]
+    )
+
+
+class Neighbours:
+    """Made-up words one phoneme away from a keyword: another one in its place, one more, or one less.
+
+    Args:
+        keywords: phonemes of each.
+        known: phonemes of words from which replacements are drawn, as the same voice says them.
+    """
+
+    def __init__(self, keywords: Sequence[Phonemes], known: Sequence[Phonemes]):
+        self.keywords = [tuple(map(_plain, word)) for word in keywords]
+        sounds = {_plain(sound) for word in known for sound in word}
+        sounds = sorted(sound for sound in sounds if not _RARE.search(sound) and sound)
+        self.vowels = [sound for sound in sounds if sound[0] in VOWELS]
+        self.consonants = [sound for sound in sounds if sound[0] not in VOWELS]
+
+    def of(self, word: Phonemes, generator: np.random.Generator) -> Phonemes:
+        """A word one phoneme away from `word` that is none of the keywords."""
+        while True:
+            changed, place = list(word), int(generator.integers(len(word)))
+            sound, stress = _plain(word[place]), "".join(_STRESS.findall(word[place]))
+            vowel = sound[:1] in VOWELS
+            change = generator.choice(("other", "other", "other", "more", "less"))
+            if change == "other":
+                # Vowels whose names begin alike differ in length, or not at all to most ears.
+                others = [o for o in self.vowels if o[0].lower() != sound[0].lower()] if vowel else self.consonants
+                changed[place] = stress + str(generator.choice(others))
+            elif change == "more":  # a consonant at either end
+                changed.insert(int(generator.choice((0, len(word)))), str(generator.choice(self.consonants)))
+            elif not vowel and len(word) > 2:
+                del changed[place]
+            sounds = tuple(map(_plain, changed))
+            doubled = any(one == other for one, other in pairwise(sounds))
+            if not doubled and sounds not in self.keywords:
+                return tuple(changed)
+
+
+def _plain(phoneme: str) -> str:
+    """A phoneme without the marks of stress."""
+    return _STRESS.sub("", phoneme)
