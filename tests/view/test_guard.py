@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import threading
-from contextlib import contextmanager
 
 import aiohttp
 import numpy as np
 import pytest
-from aiohttp import web
 from yarl import URL
 
 from kws.page import facts
@@ -20,35 +17,12 @@ from kws.view.__main__ import listen
 from kws.view.clips import FolderClips, wav
 from kws.view.guard import HEADER, LARGEST
 from kws.view.recordings import Recordings
-from kws.view.server import Served, application
+from kws.view.server import Served
 from tests.native.spotters import DECODER, make_spotter
 from tests.recordings import tone, write
+from tests.view.serving import running
 
 TOKEN = "a-token-that-nobody-guesses"
-
-
-@contextmanager
-def running(served: Served):
-    """The server in a thread of its own."""
-    loop, listening = asyncio.new_event_loop(), listen(0)
-    served.port = listening.getsockname()[1]
-
-    async def start():
-        runner = web.AppRunner(application(served), access_log=None)
-        await runner.setup()
-        await web.SockSite(runner, listening).start()
-        return runner
-
-    runner = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def prepared(tmp_path, **more) -> Served:

@@ -13,8 +13,13 @@ export class Clips {
     $("previous").addEventListener("click", () => this.step(-1));
     $("next").addEventListener("click", () => this.step(1));
     $("play").addEventListener("click", () => this.step(0));
-    $("files").addEventListener("change", () => this.take([...$("files").files]));
-    $("folder").addEventListener("change", () => this.take([...$("folder").files]));
+    for (const id of ["files", "folder"]) {
+      $(id).addEventListener("change", () => {
+        const chosen = [...$(id).files];
+        $(id).value = ""; // so that the same one can be chosen again
+        if (chosen.length) this.take(chosen);
+      });
+    }
     $("source").addEventListener("change", () => this.choose($("source").value, true));
     this.#offer();
   }
@@ -35,7 +40,6 @@ export class Clips {
 
   async choose(source, byHand) {
     if (source === "files" || source === "folder") {
-      $(source).value = "";
       $(source).click();
       $("source").value = "";
       return;

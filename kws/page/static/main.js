@@ -339,6 +339,7 @@ async function open() {
   worker.postMessage({ type: "load", bytes, facts, settings: facts.settings });
   const { mostSmoothing } = await ready;
   const page = new Page(facts, worker, mostSmoothing);
+  globalThis.kws = page; // for the console, and for tests
   requestAnimationFrame((time) => page.frame(time));
   page.shut();
   $("word").textContent = "Press space, or drop a recording";
