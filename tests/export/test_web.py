@@ -2,13 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from kws.export import web
 from kws.export.parity import ParityError
 from kws.export.web import WebExport
 from kws.native import compiler
-from kws.page import static_files
+from kws.page import heard_by_the_page, static_files, write_page
+from kws.program.quantize import quantize
+from kws.runs.configuration import CONFIGS, register_resolvers
+from kws.spotter import Spotter
 from kws.support.errors import KwsError
 from tests.export.test_c import written
 from tests.export.test_c_int8 import probe
@@ -67,3 +73,21 @@ def test_without_node_the_c_is_compared_and_without_zig_nothing_is_written(tmp_p
 def test_unknown_weights_are_named():
     with pytest.raises(KwsError, match=r"export\.web\.weights=int4"):
         WebExport("int4")
+
+
+SIZES = [("recipe", 8000, "float32", 1_500_000), ("best_small", 16_000, "int8", 400_000)]
+
+
+@pytest.mark.parametrize(("experiment", "rate", "weights", "most"), SIZES)
+def test_the_page_is_small(experiment, rate, weights, most, tmp_path):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("train", [f"experiment={experiment}", f"data.sample_rate={rate}", "directory=."])
+    featurizer, labels = instantiate(config.featurizer), [f"word {i}" for i in range(23)]
+    own = Spotter(featurizer, instantiate(config.model)(featurizer.num_features, len(labels)), labels).eval()
+    program = None
+    if weights == "int8":
+        features = np.random.default_rng(0).normal(size=(8, 50, featurizer.num_features)).astype(np.float32)
+        program = quantize(heard_by_the_page(own).program(), features)
+    write_page(own, tmp_path, experiment, program)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < most

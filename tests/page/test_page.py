@@ -86,8 +86,8 @@ def test_the_page_asks_nobody_else():
 def node(module: str, script: str):
     """Run a script that has imported everything of a module as `m`; what it prints as JSON."""
     program = f"const m = await import({json.dumps((STATIC / module).as_uri())});\n{script}"
-    words = [need_tool("node"), "--input-type=module", "--no-warnings", "-e", program]
-    return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    words = [need_tool("node"), "--input-type=module", "--no-warnings"]
+    return json.loads(subprocess.run(words, input=program, capture_output=True, text=True, check=True).stdout)
 
 
 def test_a_second_is_cut_as_corpora_are_cut():
@@ -129,3 +129,25 @@ console.log(JSON.stringify([read.rate, [...read.samples], [...again.samples], m.
     assert rate == 8000 and nothing is None
     np.testing.assert_array_equal(np.float32(found), expected)
     np.testing.assert_allclose(again, expected, atol=0.51 / 32768)
+
+
+@pytest.mark.parametrize(("source", "target"), [(48_000, 16_000), (44_100, 16_000), (44_100, 8000), (8000, 16_000)])
+def test_the_pages_own_resampler(source, target):
+    time, band = np.arange(source // 4) / source, min(source, target) / 2
+    tones = {"kept": 0.5 * np.sin(2 * np.pi * 0.8 * band * time), "gone": 0.5 * np.sin(2 * np.pi * 1.25 * band * time)}
+    if source < target:
+        del tones["gone"]
+    for name, tone in tones.items():
+        script = f"""
+const samples = Float32Array.from({[round(x, 7) for x in tone.tolist()]});
+const [one, pieces] = [new m.Resampler({source}, {target}), new m.Resampler({source}, {target})];
+const made = [];
+for (let at = 0; at < samples.length; at += 128) made.push(...pieces.push(samples.subarray(at, at + 128)));
+console.log(JSON.stringify([[...one.push(samples)], made]));"""
+        whole, made = map(np.array, node("resampler.js", script))
+        np.testing.assert_allclose(made, whole, atol=1e-5)  # wherever it is cut
+        middle = slice(200, len(whole) - 200)
+        expected = (
+            0.5 * np.sin(2 * np.pi * 0.8 * band * np.arange(len(whole)) / target) if name == "kept" else 0 * whole
+        )
+        assert np.abs(whole - expected)[middle].max() < 1e-3

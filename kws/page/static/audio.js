@@ -1,20 +1,33 @@
 // Sound in and out: the microphone, recordings played aloud, files decoded to the spotter's rate.
 import { readWav } from "./wav.js";
 
-let context = null;
+const contexts = new Map(); // by rate; 0 is the sound card's own
 
-// One context at the spotter's rate: the browser brings whatever the sound card has to it.
-export async function openContext(rate) {
-  if (!context) {
-    context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
+async function openContext(rate) {
+  if (!contexts.has(rate)) {
+    const context = new AudioContext({ ...(rate && { sampleRate: rate }), latencyHint: "interactive" });
     await context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url));
+    contexts.set(rate, context);
   }
-  await context.resume();
-  return context;
+  await contexts.get(rate).resume();
+  return contexts.get(rate);
+}
+
+// The context in which a microphone can be heard: one at the spotter's rate, to which the browser brings whatever the
+// sound card has; where a browser refuses that, one at the sound card's rate.
+async function sourceOf(stream, rate) {
+  const context = await openContext(rate);
+  try {
+    return [context, context.createMediaStreamSource(stream)];
+  } catch (error) {
+    if (error.name !== "NotSupportedError") throw error;
+    const own = await openContext(0);
+    return [own, own.createMediaStreamSource(stream)];
+  }
 }
 
 // A processor in the sound card's thread, and a port for each of those who want its samples.
-async function tap(context, listeners, options) {
+function tap(context, listeners, options) {
   const node = new AudioWorkletNode(context, "tap", { numberOfOutputs: 1, outputChannelCount: [1], processorOptions: options });
   for (const listener of listeners) {
     const { port1, port2 } = new MessageChannel();
@@ -26,12 +39,11 @@ async function tap(context, listeners, options) {
 
 // The microphone as it is, without what makes telephone calls pleasant. Returns a function that ends it.
 export async function listenToMicrophone(rate, device, listeners) {
-  const context = await openContext(rate);
   const asItIs = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
   const audio = device ? { ...asItIs, deviceId: { exact: device } } : asItIs;
   const stream = await navigator.mediaDevices.getUserMedia({ audio });
-  const source = context.createMediaStreamSource(stream);
-  const node = await tap(context, listeners, {});
+  const [context, source] = await sourceOf(stream, rate);
+  const node = tap(context, listeners, { rate });
   source.connect(node);
   node.connect(context.destination); // silent; a node that leads nowhere is not asked for anything
   return () => {
@@ -43,10 +55,9 @@ export async function listenToMicrophone(rate, device, listeners) {
 }
 
 // Plays samples at the spotter's rate; the listeners get the same ones at the same pace. Returns a function that ends it.
-export async function play(samples, rate, listeners, whenOver) {
+export async function play(samples, rate, listeners) {
   const context = await openContext(rate);
-  const node = await tap(context, listeners, { samples });
-  node.port.onmessage = () => whenOver();
+  const node = tap(context, listeners, { samples });
   node.connect(context.destination);
   return () => {
     node.port.postMessage("stop");

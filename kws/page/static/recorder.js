@@ -1,6 +1,6 @@
 // Record words: which to say, how loud it was, the second around it, played back, kept or said again.
 import { play } from "./audio.js";
-import { palette } from "./drawing.js";
+import { palette } from "./strip.js";
 import { remember, remembered } from "./remembered.js";
 import { server } from "./server.js";
 import { Take } from "./takes.js";
@@ -19,7 +19,7 @@ export class Recorder {
     $("record-speaker").value = remembered.speaker || crypto.getRandomValues(new Uint32Array(1))[0].toString(16).padStart(8, "0");
     $("record-start").addEventListener("click", () => (this.active ? this.end("stopped") : this.begin()));
     $("keep").addEventListener("click", () => this.keep());
-    $("discard").addEventListener("click", () => this.prompt());
+    $("discard").addEventListener("click", () => this.again());
     $("play-take").addEventListener("click", () => this.playBack());
     $("skip").addEventListener("click", () => this.next());
     server.recordings().then(({ root }) => ($("root").textContent = root), complain);
@@ -80,10 +80,15 @@ export class Recorder {
     this.playBack();
   }
 
+  // Say the same word again.
+  again() {
+    if (this.samples) this.prompt();
+  }
+
   async playBack() {
     if (!this.samples) return;
     this.stopPlaying?.();
-    this.stopPlaying = await play(this.samples, this.facts.sample_rate, [(port) => (port.onmessage = () => {})], () => {});
+    this.stopPlaying = await play(this.samples, this.facts.sample_rate, [(port) => port.start()]);
   }
 
   async keep() {

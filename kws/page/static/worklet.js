@@ -1,12 +1,15 @@
 // In the sound card's thread: takes what the microphone brings, or plays a clip, and hands the very samples on.
+import { Resampler } from "./resampler.js";
 
 const BLOCK = 512;
 
 class Tap extends AudioWorkletProcessor {
-  // Of a clip: `samples` (S,). Without it the microphone is heard.
+  // Of a clip: `samples` (S,). Without it the microphone is heard, and brought to `rate` where that is another.
   constructor({ processorOptions }) {
     super();
     this.samples = processorOptions.samples ?? null;
+    const { rate = sampleRate } = processorOptions;
+    this.resampler = rate === sampleRate ? null : new Resampler(sampleRate, rate);
     this.at = 0;
     this.over = false;
     this.block = new Float32Array(BLOCK);
@@ -40,7 +43,7 @@ class Tap extends AudioWorkletProcessor {
   process([input], [output]) {
     if (this.over) return false;
     if (!this.samples) {
-      if (input.length) this.pass(input[0]);
+      if (input.length) this.pass(this.resampler ? this.resampler.push(input[0]) : input[0]);
       return true;
     }
     if (!this.ports.length) return true; // nobody listens yet
@@ -49,10 +52,7 @@ class Tap extends AudioWorkletProcessor {
     this.at += piece.length;
     const last = this.at >= this.samples.length;
     this.pass(piece, last);
-    if (last) {
-      this.port.postMessage("over");
-      this.over = true;
-    }
+    this.over = last;
     return !last;
   }
 }
