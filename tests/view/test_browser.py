@@ -53,7 +53,9 @@ def chromium(place):
 def served(place, tmp_path_factory):
     """The server of the run."""
     arguments = [str(place / "run"), "--clips", str(place / "clips"), "--recordings", str(place / "recordings")]
-    with running(prepare(parse(arguments), tmp_path_factory.mktemp("page"))) as served:
+    prepared = prepare(parse(arguments), tmp_path_factory.mktemp("page"))
+    prepared.choices = tmp_path_factory.mktemp("choices")
+    with running(prepared) as served:
         yield served
 
 
@@ -283,6 +285,18 @@ def test_saving_changes_the_stored_spotter_and_nothing_else(page, place):
     assert page.js("return kws.tuning.stored.threshold[2]") == 0.71
     assert page.js("return document.getElementById('changed').textContent") == ""
     (run / "spotter.ckpt").write_bytes(stored)
+
+
+def test_a_detector_is_kept_as_a_choice(page, served):
+    page.set("#vad input[type=number][aria-label=tau_up]", 0.75, "change")
+    page.set("#vad-name", "my_room")
+    page.js("document.getElementById('save-vad').requestSubmit()")
+    page.until("document.getElementById('saved').textContent.startsWith('Written')")
+    assert "tau_up: 0.75\n" in (served.choices / "my_room.yaml").read_text()
+    page.js("document.getElementById('save-vad').requestSubmit()")
+    page.until("document.getElementById('saved').textContent.includes('not written over')")
+    page.driver.get_log("browser")  # which tells of the refusal
+    page.click("reset")
 
 
 def test_clips_are_stepped_through_and_wrong_ones_marked(page):

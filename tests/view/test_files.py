@@ -1,6 +1,7 @@
 """What the page reads and writes: recordings of words, settings in a spotter and in conf/vad, clips to step through."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -169,6 +170,12 @@ def test_the_runs_own_test_clips(tmp_path):
         samples, rate = soundfile.read(corpus / listed[i].name, dtype="float32")
         assert rate == spotter.sample_rate and listed[i].name.startswith(f"{listed[i].truth}/")
         np.testing.assert_allclose(clips.samples(i), samples, atol=1e-6)
+
+
+def test_without_its_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(KwsError, match=r"pip install 'kws\[view\]'"):
+        main_with([])
 
 
 def test_mistakes_are_one_sentence(tmp_path):

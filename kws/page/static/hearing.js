@@ -23,9 +23,10 @@ export class Hearing extends EventTarget {
   }
 
   // A new stream; what is still on its way from the one before is not shown.
-  #begin(source) {
+  #begin(source, clip = null) {
     this.stop?.();
-    this.stop = this.waiting = this.clip = null;
+    this.stop = this.waiting = null;
+    this.clip = clip;
     this.number += 1;
     this.source = source;
     this.worker.postMessage({ type: "start", number: this.number });
@@ -80,8 +81,7 @@ export class Hearing extends EventTarget {
   // A recording: `samples` (S,) at the spotter's rate, its `name`, and its `truth`, a label or null.
   async hear({ name, truth, samples }) {
     const { hop, sample_rate: rate } = this.facts;
-    const number = this.#begin("clip");
-    this.clip = { name, truth, hops: Math.floor(samples.length / hop), words: [] };
+    const number = this.#begin("clip", { name, truth, hops: Math.floor(samples.length / hop), words: [] });
     if (!this.clip.hops) return this.#over();
     if (!remembered.aloud) return this.#feed(samples, number);
     try {

@@ -48,7 +48,7 @@ class Page {
       $("microphone").lastChild.textContent = listening ? "Stop" : "Microphone";
       document.body.dataset.source = source;
       if (source === "idle") return screen.end(), shown.level({ peak: 0, power: 0 });
-      screen.begin(listening || remembered.aloud);
+      screen.begin(listening || remembered.aloud, hearing.clip?.hops);
       shown.begin(listening ? "listening …" : "");
     });
     on("heard", (heard) => {

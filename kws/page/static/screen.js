@@ -9,12 +9,12 @@ import { Slider } from "./sliders.js";
 import { palette } from "./strip.js";
 
 const SECONDS = 12; // that are remembered
-const [WIDE, NARROW] = [8, 4]; // seconds that are shown
+const [WIDE, NARROW, LEAST] = [8, 4, 1]; // seconds that are shown; at least, of a short recording
 const $ = (id) => document.getElementById(id);
 
 export class Screen {
   constructor(facts, settings) {
-    Object.assign(this, { facts, settings, now: 0, drawn: 0, follows: false });
+    Object.assign(this, { facts, settings, now: 0, drawn: 0, follows: false, hops: Infinity });
     this.history = new History(facts, SECONDS);
     this.features = new FeatureStrip($("features"), this.history);
     this.detector = new DetectorStrip($("detector"), this.history);
@@ -50,9 +50,11 @@ export class Screen {
     this.dirty = true;
   }
 
-  // A stream begins. `follows`: it comes at the pace of time, so it is shown evenly though it comes in blocks.
-  begin(follows) {
+  // A stream begins. `follows`: it comes at the pace of time, so it is shown evenly though it comes in blocks. `hops` of a
+  // recording, which is shown whole where that is possible.
+  begin(follows, hops = Infinity) {
     this.follows = follows;
+    this.hops = hops;
     this.history.clear();
     this.now = 0;
     this.dirty = true;
@@ -77,7 +79,8 @@ export class Screen {
       this.now = now;
       this.dirty = false;
       this.drawn += 1;
-      const shown = ($("features").clientWidth > 560 ? WIDE : NARROW) / this.history.hopSeconds;
+      const most = $("features").clientWidth > 560 ? WIDE : NARROW;
+      const shown = Math.min(most / this.history.hopSeconds, Math.max(LEAST / this.history.hopSeconds, this.hops));
       for (const strip of [this.features, this.detector, this.lanes]) strip.draw(shown, now, this.colours, this.settings);
     }
     requestAnimationFrame((next) => this.#frame(next));
