@@ -50,8 +50,10 @@ def stored_settings(spotter: Spotter) -> dict[str, Any]:
     """What can be changed while it listens: ``decoder``, ``vad``, and whether the detector is in use (``reset``)."""
     decoder = spotter.decoder
     vad = spotter.vad or VoiceActivityDetector(spotter.featurizer.num_features, spotter.featurizer.hop_seconds)
+    threshold = decoder.settings["threshold"]
+    per_word = threshold if isinstance(threshold, dict) else dict.fromkeys(spotter.labels, threshold)
     return {
-        "threshold": [float(f"{value:.6g}") for value in decoder.thresholds.tolist()],
+        "threshold": [float(per_word.get(label, 1.0)) for label in spotter.labels],
         "ignored": [label in decoder.ignored for label in spotter.labels],
         "smoothing": decoder.window,
         "consecutive": decoder.consecutive,

@@ -61,7 +61,7 @@ def guard(token: str, port: Callable[[], int]) -> Handler:
             raise web.HTTPForbidden(text="Pages of other origins are refused.", headers=HEADERS)
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             raise web.HTTPForbidden(text="Requests of other sites are refused.", headers=HEADERS)
-        if needs_token(request) and not hmac.compare_digest(given_token(request).encode(), token.encode()):
+        if needs_token(request) and not hmac.compare_digest(given_token(request), token.encode()):
             raise web.HTTPForbidden(
                 text="The address lacks its token; open the one that python -m kws.view printed.", headers=HEADERS
             )
@@ -83,6 +83,7 @@ def needs_token(request: web.Request) -> bool:
     return request.path == "/" or request.path.startswith("/api/") or request.method not in ("GET", "HEAD")
 
 
-def given_token(request: web.Request) -> str:
+def given_token(request: web.Request) -> bytes:
     """What the request brought: in its address for the page itself, else in a header that only our page sends."""
-    return request.query.get("token", "") if request.path == "/" else request.headers.get(HEADER, "")
+    given = request.query.get("token", "") if request.path == "/" else request.headers.get(HEADER, "")
+    return given.encode(errors="surrogateescape")

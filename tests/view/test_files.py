@@ -96,6 +96,19 @@ def test_saving_what_is_stored_leaves_the_file_as_it_is(stored):
     assert stored.read_bytes() == content
 
 
+def test_what_was_not_touched_keeps_all_its_digits(stored):
+    thresholds = {"_silence_": 0.5, "yes": 0.9906840406549333, "no": 0.123456789}
+    spotter = make_spotter(decoder={**DECODER, "threshold": thresholds, "smoothing": 0.1})
+    spotter.save(stored)
+    save_into_spotter(stored, {**stored_settings(spotter), "consecutive": 5})
+    after = Spotter.load(stored)
+    assert {word: after.decoder.settings["threshold"][word] for word in ("yes", "no")} == {
+        word: thresholds[word] for word in ("yes", "no")
+    }
+    assert after.vad.settings == spotter.vad.settings
+    assert (after.decoder.settings["smoothing"], after.decoder.consecutive) == (0.1, 5)
+
+
 def test_words_thresholds_and_a_detector_that_is_switched_off(stored):
     settings = stored_settings(Spotter.load(stored))
     save_into_spotter(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 
 import aiohttp
 import numpy as np
@@ -91,6 +92,14 @@ def test_the_page_carries_the_token_and_says_what_it_may_do(served):
 def test_without_the_token_nothing_is_told(served, path):
     assert ask(served, "GET", path, token=None)[0] == 403
     assert ask(served, "GET", path.replace("?token=", "?x="), token="wrong")[0] == 403
+
+
+def test_bytes_that_are_no_text_are_no_token(served):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        host = f"Host: 127.0.0.1:{served.port}\r\nConnection: close\r\n".encode()
+        connection.sendall(b"GET /api/sources HTTP/1.1\r\n" + host + HEADER.encode() + b": \xff\xfe\r\n\r\n")
+        assert b" 403 " in connection.recv(1000).split(b"\r\n")[0]
+    assert ask(served, "GET", "/?token=%ff%fe", token=None)[0] == 403
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Page {
     this.hearing = new Hearing(facts, worker);
     this.shown = new Shown(facts);
     this.screen = new Screen(facts, facts.settings);
-    const tuned = (settings) => (this.hearing.configure(settings), this.screen.configure(settings));
+    const tuned = (settings) => [this.hearing, this.shown, this.screen].forEach((part) => part.configure(settings));
     this.tuning = new Tuning(facts, mostSmoothing, tuned);
     tuned(this.tuning.settings);
     this.clips = new Clips(facts, (clip) => this.hearing.hear(clip), complain);
@@ -47,6 +47,7 @@ class Page {
       $("microphone").setAttribute("aria-pressed", listening);
       $("microphone").lastChild.textContent = listening ? "Stop" : "Microphone";
       document.body.dataset.source = source;
+      if (!listening && this.recorder?.active) this.recorder.end("stopped");
       if (source === "idle") return screen.end(), shown.level({ peak: 0, power: 0 });
       screen.begin(listening || remembered.aloud, hearing.clip?.hops);
       shown.begin(listening ? "listening …" : "");

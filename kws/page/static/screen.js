@@ -46,7 +46,9 @@ export class Screen {
 
   configure(settings) {
     this.settings = settings;
-    $("lanes").style.setProperty("--lanes", settings.ignored.filter((ignored) => !ignored).length);
+    const words = settings.ignored.filter((ignored) => !ignored).length;
+    $("lanes").style.setProperty("--lanes", words);
+    $("lanes").style.setProperty("--lane", words > 12 ? "19px" : "");
     this.dirty = true;
   }
 

@@ -7,7 +7,12 @@ const $ = (id) => document.getElementById(id);
 export class Shown {
   constructor(facts) {
     this.facts = facts;
+    this.settings = facts.settings;
     $("clear").addEventListener("click", () => this.clear());
+  }
+
+  configure(settings) {
+    this.settings = settings;
   }
 
   // A stream begins, and time at 0 again.
@@ -29,7 +34,7 @@ export class Shown {
   // A recording is over.
   over({ truth, words }) {
     if (truth === null || words.length) return;
-    const due = !this.facts.settings.ignored[this.facts.labels.indexOf(truth)];
+    const due = !this.settings.ignored[this.facts.labels.indexOf(truth)];
     this.say("", due ? `nothing heard · it was ${truth}` : `nothing heard, and rightly: it was ${truth}`, "empty");
     if (due) this.#list("", "–", [`was ${truth}`], true);
   }
