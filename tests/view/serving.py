@@ -79,6 +79,7 @@ def browser(microphone: Path, width: int = 1280, height: int = 900):
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--disable-gpu",
+        "--enable-blink-features=ForceEagerMeasureMemory",
         "--autoplay-policy=no-user-gesture-required",
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",

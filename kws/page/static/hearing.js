@@ -103,7 +103,7 @@ export class Hearing extends EventTarget {
   }
 
   #told(data) {
-    if (data.type === "memory") this.memory = data;
+    if (data.type === "memory") this.memory = data.bytes;
     if (data.type === "error") this.#tell("problem", new Error(data.text));
     if (data.type !== "heard" || data.stream !== this.number) return;
     this.clip?.words.push(...data.detections.map(({ label }) => this.facts.labels[label]));

@@ -39,7 +39,7 @@ const actions = {
     port.onmessage = ({ data }) => hear(data, number);
   },
   memory() {
-    postMessage({ type: "memory", wasm: engine.c.memory.buffer.byteLength, heap: performance.memory?.usedJSHeapSize ?? 0 });
+    postMessage({ type: "memory", bytes: engine.c.memory.buffer.byteLength });
   },
 };
 
