@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_command(command, place, tmp_path, monkeypatch):
     _, *words = shortened(command, place)
     if words[0] == "-m":
         environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+        if words[1] == "kws.view":  # which stays until it is ended
+            opened([*words, "--no-browser", "--port", "0"], environment, tmp_path)
+            return
         done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return
@@ -81,6 +85,18 @@ def test_command(command, place, tmp_path, monkeypatch):
         arguments = [*arguments, "detection.hours=0.02", "runtimes=[]"]
     done = call(script, *arguments)
     assert done.status == 0, done.err
+
+
+def opened(words, environment, folder):
+    """Start the page, and ask for it once."""
+    with subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, text=True, env=environment, cwd=folder
+    ) as server:
+        try:
+            with urllib.request.urlopen(server.stdout.readline().strip(), timeout=30) as page:
+                assert b"kws-token" in page.read()
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("python ")])

@@ -13,14 +13,17 @@ ROOMS = (
     "networks",
     "spotter",
     "native",
+    "page",
     "data",
     "runs",
     "export",
     "evaluation",
+    "spotters",
     "training",
     "sweeping",
     "gallery",
     "listen",
+    "view",
 )
 """From the ground up. docs/architecture.md says what each is for."""
 COMMANDS = {"__init__.py", "tune_vad.py"}

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.listen.ears import ENGINES, Ears, open_ears
+from kws.listen.ears import ENGINES, LIBRARIES, Ears, open_ears
 from kws.listen.frames import Frames
 from kws.listen.sources import expand, read_file, read_pipe, seconds_of
+from kws.runs.names import CONFIG, SPOTTER
 from kws.spotter import Detection
+from kws.spotters import named
 from kws.support.command import run
 from kws.support.errors import BrokenRecording, KwsError
 from kws.support.progress import bar
@@ -22,6 +24,7 @@ EXAMPLES = """examples:
   python -m kws.listen outputs/… recording.wav folder    WAV, FLAC, OGG, Opus, MP3 …, any rate and channels
   arecord -f S16_LE -r 16000 | python -m kws.listen outputs/… -
   python -m kws.listen outputs/… --microphone
+  python -m kws.listen --microphone                      the spotter that comes with kws: yes, no, up, down …
 """
 
 
@@ -35,11 +38,11 @@ def main_with(arguments: list[str]) -> int:
     options = parse(arguments)
     if options.devices:
         return show_devices()
-    if not options.run:
-        raise KwsError("name what listens: the run directory that train.py printed last, or its exports/stream.onnx.")
+    if options.run is not None and not names_a_spotter(options.run):
+        options.run, options.files = None, [options.run, *options.files]
     if options.microphone == bool(options.files):
         raise KwsError("name files, folders or - for standard input, or else give --microphone.")
-    ears = open_ears(options.run, options.engine, options.threshold, options.vad)
+    ears = open_ears(options.run or named(), options.engine, options.threshold, options.vad)
     frames = Frames(options.every_frame, ears) if options.every_frame else None
     try:
         if options.microphone:
@@ -60,7 +63,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", nargs="?", help="a run directory, spotter.ckpt, stream.onnx, or a library of export=c")
+    parser.add_argument(
+        "run",
+        nargs="?",
+        help="a run directory, spotter.ckpt, stream.onnx, or a library of export=c; the bundled spotter if left out",
+    )
     parser.add_argument("files", nargs="*", metavar="FILE", help="recordings, folders of them, - for standard input")
     parser.add_argument("--json", action="store_true", help="a JSON object a line, for programs")
     parser.add_argument(
@@ -77,6 +84,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", help="number or part of the name of a microphone")
     parser.add_argument("--devices", action="store_true", help="list the microphones")
     return parser.parse_intermixed_args(arguments)  # options may stand between files
+
+
+def names_a_spotter(name: str) -> bool:
+    """Whether the first argument is what listens, and not the first recording."""
+    path = Path(name)
+    if path.is_dir():
+        return any((path / file).exists() for file in (SPOTTER, CONFIG))
+    return name != "-" and (path.suffix in (".ckpt", ".onnx", *LIBRARIES) or not path.exists())
 
 
 def hear(ears: Ears, name: str, options: argparse.Namespace, frames: Frames | None) -> int:

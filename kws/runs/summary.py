@@ -57,6 +57,7 @@ def show_paths(exports: dict[str, str], directory: Path, written: Iterable[str],
     print(f"tensorboard --logdir {directory}")
     if streams:
         print(f"python -m kws.listen {directory} --microphone    (or recordings in its place)")
+        print(f"python -m kws.view {directory}    (a page: to see, to tune, to record)")
     print(directory, flush=True)
 
 

@@ -97,6 +97,15 @@ def test_the_command_prints_a_line_a_detection(run, samples, tmp_path, capsys):
     assert [(f["word"], f["time"]) for f in facts] == [(d.word, round(d.time, 4)) for d in wanted]
 
 
+def test_without_a_run_the_bundled_spotter_hears(tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
+    assert command.main_with([str(tmp_path / "a.wav"), "--engine", "python"]) == 0
+    assert command.main_with([str(tmp_path), "--engine", "python", "--every-frame", str(tmp_path / "a.csv")]) == 0
+    assert capsys.readouterr().out == ""
+    header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
+    assert {"yes", "no", "stop"} < set(header)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "npz"])
 def test_every_frame_is_written(run, samples, tmp_path, suffix):
     soundfile.write(tmp_path / "a.wav", samples, RATE)
@@ -215,7 +224,7 @@ def test_a_broken_file_is_named_and_the_others_are_heard(run, samples, tmp_path,
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "name what listens"),
+        ([], "name files"),
         (["{run}"], "name files, folders or -"),
         (["{run}", "a.wav", "--microphone"], "name files, folders or -"),
         (["{run}", "a.wav", "--threshold", "much"], "'much' is no number"),

@@ -145,6 +145,25 @@ def test_settings_may_change_while_it_runs(change):
     assert said(after) == said(other.detections(second, torch.tensor([hops]))[0])
 
 
+def test_a_threshold_above_1_takes_a_label_out():
+    samples = numbers()
+    words = make_spotter(decoder={**DECODER, "threshold": 0.3, "ignored": []})
+    alone = make_spotter(decoder={**DECODER, "threshold": 0.3, "ignored": ["_silence_", "yes"]})
+    found = {}
+    for name, c in (("words", words), ("alone", alone)):
+        model = CModel.of(c)
+        state = model.start()
+        if name == "words":
+            model.settings(state).threshold[:] = [2.0, 1.5, 0.3]
+        (found[name],), _ = model.detect(samples, state)
+    assert found["words"] == found["alone"]
+    assert {d.word for d in found["alone"]} == {"no"}
+    model = CModel.of(words)
+    state = model.start()
+    model.settings(state).threshold[:] = [2.0, 2.0, 2.0]
+    assert model.detect(samples, state)[0] == [[]]
+
+
 def test_settings_out_of_range_are_taken_as_the_nearest():
     samples = numbers()
     for name, value, nearest in (

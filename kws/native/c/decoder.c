@@ -8,8 +8,9 @@
 #include "kws_model.h"
 #include <string.h>
 
-/* The best word by its mean probability over the last `hops`, and that mean. */
-static float best_of(const kws_decoder *d, int hops, int *word)
+/* The best word by its mean probability over the last `hops`, and that mean. A word whose threshold is above 1 is no
+ * candidate; where that leaves none, the first word stands there, and reaches no threshold. */
+static float best_of(const kws_decoder *d, const float *thresholds, int hops, int *word)
 {
     float sums[KWS_WORDS] = {0.0f};
     int slot = d->newest + KWS_MAX_SMOOTHING - (hops - 1);
@@ -22,11 +23,14 @@ static float best_of(const kws_decoder *d, int hops, int *word)
     for (int i = 0; i < KWS_WORDS; i++) {
         sums[i] /= (float)hops;
     }
-    *word = 0;
-    for (int i = 1; i < KWS_WORDS; i++) {
-        *word = sums[i] > sums[*word] ? i : *word;
+    int best = -1;
+    for (int i = 0; i < KWS_WORDS; i++) {
+        if (thresholds[kws_words[i]] <= 1.0f && (best < 0 || sums[i] > sums[best])) {
+            best = i;
+        }
     }
-    return sums[*word];
+    *word = best < 0 ? 0 : best;
+    return best < 0 ? 0.0f : sums[best];
 }
 
 int kws_decode(kws_state *state, const float *log_probabilities, kws_detection *detection)
@@ -41,7 +45,7 @@ int kws_decode(kws_state *state, const float *log_probabilities, kws_detection *
         d->probabilities[d->newest][i] = exponential(log_probabilities[kws_words[i]]);
     }
     int word;
-    const float score = best_of(d, hops, &word);
+    const float score = best_of(d, settings->threshold, hops, &word);
     const int label = kws_words[word];
     const int hit = score >= settings->threshold[label];
     if (!hit || label != d->label) { /* the run of hits of the same word ends */

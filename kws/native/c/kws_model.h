@@ -54,7 +54,8 @@ extern const uint16_t kws_words[KWS_WORDS];
 @detector_types@
 /* What may be changed at any time, also while a stream is heard; it counts from the next hop on. */
 typedef struct kws_settings {
-    float threshold[KWS_LABELS]; /* least averaged probability with which a label is reported, 0 to 1 */
+    float threshold[KWS_LABELS]; /* least averaged probability with which a label is reported, 0 to 1; a label whose is above
+                                  * 1 is no candidate: neither reported nor in another's way */
     int32_t smoothing;           /* hops over which probabilities are averaged, 1 to KWS_MAX_SMOOTHING */
     int32_t consecutive;         /* hops in a row in which the threshold must be reached, from 1 */
     int32_t refractory;          /* hops after a report in which nothing is reported, from 0 */

@@ -1,0 +1,1 @@
+"""A page on this machine that listens: `python -m kws.view [RUN]`."""
