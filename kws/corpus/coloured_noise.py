@@ -37,6 +37,14 @@ def hum(length: int, sample_rate: int, generator: np.random.Generator) -> np.nda
     return sound / root_mean_square(sound)
 
 
+def stand_ins(sample_rate: int, seconds: float = 20.0) -> list[np.ndarray]:
+    """Noise of every colour and a hum, int16 (S,) each and always the same: for a corpus without recordings of any."""
+    generator, length = np.random.default_rng(0), round(seconds * sample_rate)
+    sounds = [coloured_noise(colour, length, sample_rate, generator) for colour in COLOURS]
+    sounds.append(hum(length, sample_rate, generator))
+    return [np.clip(np.rint(sound * 0.08 * 32768), -32768, 32767).astype(np.int16) for sound in sounds]
+
+
 def root_mean_square(sound: np.ndarray) -> float:
     """Root mean square of `sound`, 0 for an empty one."""
     return float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if len(sound) else 0.0

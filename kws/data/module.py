@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
+from kws.corpus.coloured_noise import stand_ins
 from kws.corpus.selection import is_other_speech
 from kws.data.cache import Waveforms, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
@@ -206,7 +207,7 @@ class SpeechDataModule(pl.LightningDataModule):
                 progress=True,
             )
             if self.augment is not None:
-                self.augment.set_noise(self.waveforms.noise)
+                self.augment.set_noise(self.waveforms.noise or stand_ins(self.sample_rate))
             if self.negatives_per_epoch is not None:
                 self.negatives = self._pieces_of_long_recordings()
                 self.negative_weights = np.ones(len(self.negatives))

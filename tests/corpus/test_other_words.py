@@ -98,5 +98,5 @@ def test_speaking_side_by_side_gives_the_same_bytes(small, tmp_path, monkeypatch
 
 
 def test_too_many_other_words():
-    with pytest.raises(KwsError, match="data.other_words=-1"):
+    with pytest.raises(KwsError, match=r"data\.other_words=-1"):
         EmbeddedCorpus(".", other_words=-1)

@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
+from kws.corpus import FolderCorpus
+from kws.corpus.coloured_noise import stand_ins
+from kws.data import SpeechDataModule
+from kws.data.augment import Augment, BackgroundNoise
 from kws.data.module import ClipBatches, SplitDataset
+from kws.spotter.featurizer import Featurizer
+from tests.scripts import tone_corpus
 
 
 def indices(batches):
@@ -79,3 +86,19 @@ def test_of_a_pool_each_epoch_draws_some_the_likelier_the_heavier():
     assert set(epochs[0]) != set(epochs[1])
     weights[:] = 1.0  # as a callback does between epochs
     assert len(set(indices(batches)) & set(range(100, 150))) < 20
+
+
+def test_a_corpus_without_background_recordings_is_augmented_with_coloured_noise(tmp_path):
+    first, again = stand_ins(8000, 2.0), stand_ins(8000, 2.0)
+    assert [len(sound) for sound in first] == [16000] * 4
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+    levels = [20 * np.log10(np.sqrt(np.mean((sound / 32768.0) ** 2))) for sound in first]
+    np.testing.assert_allclose(levels, 20 * np.log10(0.08), atol=0.2)
+    source = FolderCorpus(tone_corpus(tmp_path / "tones"))
+    loud = Augment(8000, [BackgroundNoise(-10, -10, 1.0)])
+    data = SpeechDataModule(source, Featurizer(8000, 256, 256), loud, cache_dir=tmp_path / "cache", batch_size=16)
+    data.prepare_data()
+    batch = next(iter(data.train_dataloader()))
+    plain = batch.waveforms.float() / 32768
+    changed = loud.waveforms(plain, torch.Generator().manual_seed(0))
+    assert ((changed - plain).std(dim=1) > 2 * plain.std(dim=1)).all()
