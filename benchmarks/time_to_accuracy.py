@@ -140,7 +140,8 @@ def main(arguments: list[str] | None = None) -> dict:
     quieten()
     with tempfile.TemporaryDirectory() as directory, initialize_config_dir(str(CONFIGS), version_base="1.3"):
         common = [f"directory={directory}", "data=folder", f"data.root={options.root}", "export=[]"]
-        baseline = ells_manner(compose("train", [*common, "featurizer=tutorial", "augment=none", "model=gru"]))
+        theirs = ["featurizer=tutorial", "augment=none", "model=gru", "training=default"]
+        baseline = ells_manner(compose("train", [*common, *theirs]))
         epochs = ours(compose("train", [*common, "experiment=quick", *options.overrides]), directory)
     results = {
         "threads": options.threads,

@@ -196,7 +196,8 @@ def measure(options: argparse.Namespace, directory: str) -> dict:
     configuration.register_resolvers()
     quieten()
     # There are no recordings for the callback that shows some.
-    settings = [f"directory={directory}", "export=[]", "~callbacks.samples", *options.overrides]
+    settings = [f"directory={directory}", "export=[]", "~callbacks.samples", "training=default", "augment=none"]
+    settings += options.overrides
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", settings)
     pl.seed_everything(config.seed, verbose=False)

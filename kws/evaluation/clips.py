@@ -33,16 +33,25 @@ class ClipMeter(nn.Module):
     def results(self) -> dict[str, Any]:
         """What results.json says of a split. Fractions; confusion has a row per true label.
 
-        A word without a clip in the split has no accuracy of its own and is given as None.
+        A word without a clip in the split has no accuracy of its own and is given as None. ``keywords`` is the share of
+        the clips of words to spot, without `_unknown_` and its like, that were given their word.
         """
         confusion = self.counts.compute().cpu()[: len(self.labels), : len(self.labels)]
         clips, correct = int(confusion.sum()), int(confusion.diagonal().sum())
         totals = confusion.sum(1).tolist()
         hits = confusion.diagonal().tolist()
+        words = [not label.startswith("_") for label in self.labels]
+        spoken = sum(n for n, word in zip(totals, words, strict=True) if word)
+        found = sum(n for n, word in zip(hits, words, strict=True) if word)
         return {
             "accuracy": correct / clips if clips else None,
             "interval": list(wilson_interval(correct, clips)) if clips else None,
             "clips": clips,
+            "keywords": {
+                "accuracy": found / spoken if spoken else None,
+                "interval": list(wilson_interval(found, spoken)) if spoken else None,
+                "clips": spoken,
+            },
             "per_word": {w: h / n if n else None for w, h, n in zip(self.labels, hits, totals, strict=True)},
             "clips_per_word": dict(zip(self.labels, totals, strict=True)),
             "labels": list(self.labels),
