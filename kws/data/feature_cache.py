@@ -29,6 +29,7 @@ def cached_features(samples: np.ndarray, featurizer: Featurizer, directory: Path
     name = json.dumps([ARITHMETIC, key, samples.shape, featurizer.settings], sort_keys=True)
     path = Path(directory) / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npy"
     if not path.exists():
+        files.clear_remains(directory)
         with files.atomic(path) as temporary:
             write_features(samples, featurizer, temporary)
     # Copy on write, for torch wants writable memory; nothing ever writes to it.

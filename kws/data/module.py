@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
+from kws.corpus.base import digest
 from kws.corpus.selection import UNKNOWN, is_other_speech
 from kws.data.cache import Waveforms, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
@@ -220,6 +221,21 @@ class SpeechDataModule(pl.LightningDataModule):
         return np.array(
             [i for i, path in enumerate(training.paths) if counts[path] > 1 and other[training.labels[i]]], np.int64
         )
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What tells these clips from others: how many, how long, and a digest of their names, labels and order."""
+        splits = self.waveforms.splits
+        rows = (
+            (split, self.labels[label], *Path(path).parts[-2:])
+            for split, clips in splits.items()
+            for label, path in zip(clips.labels, clips.paths, strict=True)
+        )
+        return {
+            "clips": {split: len(clips) for split, clips in splits.items()},
+            "seconds": self.seconds,
+            "digest": digest(rows),
+        }
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""

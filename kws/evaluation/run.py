@@ -1,5 +1,6 @@
 """python evaluate.py: a stored spotter measured as it is used."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from kws.corpus import SPLITS
+from kws.data import SpeechDataModule
 from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter
 from kws.evaluation.console import show
@@ -15,7 +17,7 @@ from kws.evaluation.report import write_report
 from kws.program import stored as stored_program
 from kws.runs import hparams, summary
 from kws.runs.configuration import build
-from kws.runs.names import EVALUATION, EXPORTS, INT8, REPORT, RESULTS, SPOTTER
+from kws.runs.names import EVALUATION, EVALUATIONS, EXPORTS, INT8, REPORT, RESULTS, SPOTTER
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
 from kws.spotter.quantized import with_program
@@ -36,9 +38,11 @@ def evaluate(config: DictConfig) -> float:
         spotter = in_integers(spotter, run_directory, config)
     if not spotter.classifier.streams:
         leave_out_streams(config, type(spotter.classifier).__name__)
-    beside = run_directory if config.weights == "float32" else run_directory / config.weights
-    output = Path(config.output) if config.output else beside
     data = open_data(config, spotter, run_directory)
+    beside = run_directory if config.weights == "float32" else run_directory / config.weights
+    output = Path(config.output) if config.output else beside / place(config, spotter, data)
+    for folder in (output, output / "pictures"):
+        files.clear_remains(folder)
     # Exported files hold the detector that was stored, whatever is chosen or calibrated here.
     stored, _ = load_spotter(config.run)
     equip(spotter, config)
@@ -106,6 +110,16 @@ def evaluate(config: DictConfig) -> float:
     show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]
+
+
+def place(config: DictConfig, spotter: Spotter, data: SpeechDataModule) -> str:
+    """Where below its run an evaluation is written: its own test split in the run itself, any other in evaluations/."""
+    fingerprint = data.corpus.fingerprint()
+    own = config.get("data") is None or spotter.about.get("corpus_fingerprint") in (None, fingerprint)
+    if own and config.split == "testing":
+        return "."
+    name = re.sub(r"[^A-Za-z0-9]+", "-", data.corpus.name).strip("-")[:40]
+    return str(Path(EVALUATIONS) / (config.split if own else f"{name}_{fingerprint[:8]}_{config.split}"))
 
 
 def in_integers(spotter: Spotter, run_directory: Path, config: DictConfig) -> Spotter:

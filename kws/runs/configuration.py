@@ -19,13 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from kws.runs import trusted
 from kws.runs.jobs import job_directory, key_of
-from kws.runs.names import ERROR, OVERRIDES
+from kws.runs.names import COMPOSITION, ERROR, OVERRIDES
+from kws.runs.trusted import CONFIGS
 from kws.support import files
 from kws.support.environment import fast_precision, keep_freed_memory
-from kws.support.errors import KwsError
-
-CONFIGS = Path(__file__).parents[2] / "conf"
+from kws.support.errors import Interrupted, KwsError
 
 MOVED = {
     "kws.featurizer.": "kws.spotter.featurizer.",
@@ -53,11 +53,11 @@ def register_resolvers() -> None:
 
 
 def stored(path: Path) -> DictConfig:
-    """The configuration that a run wrote, also before modules had their present places."""
-    text = path.read_text(encoding="utf-8")
-    for before, now in MOVED.items():
-        text = re.sub(rf"(_target_:\s*){re.escape(before)}", rf"\g<1>{now}", text)
-    return OmegaConf.create(text)
+    """The configuration that a run wrote, also before modules had their present places.
+
+    It may come from a stranger: `trusted.refuse_strange_targets` before anything of it is instantiated.
+    """
+    return trusted.read(path, MOVED)
 
 
 def build(config: DictConfig, group: str, **facts: Any) -> Any:
@@ -179,9 +179,11 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         if sweep:
             (directory / ERROR).unlink(missing_ok=True)
         return result
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as interruption:
+        begun = "resume" in config and (Path(config.directory) / COMPOSITION).is_file()
+        how = f"Interrupted; it goes on with python train.py resume={config.directory}" if begun else "Interrupted."
+        print(how, file=sys.stderr)
+        sys.exit(interruption.status if isinstance(interruption, Interrupted) else Interrupted.status)
     except Exception as error:
         text = sentence(error)
         if os.environ.get("KWS_TRACEBACK") == "1" and not sweep:

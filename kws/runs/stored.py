@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from kws.data import SpeechDataModule
 from kws.runs.configuration import stored
 from kws.runs.names import CONFIG, SPOTTER
+from kws.runs.trusted import refuse_strange_targets
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
 
@@ -33,6 +34,7 @@ def open_data(config: DictConfig, spotter: Spotter, directory: Path) -> SpeechDa
         if not path.is_file():
             raise KwsError(f"{str(directory)!r} has no {CONFIG} that says which corpus to use; choose one with data=…")
         data = stored(path).data
+        refuse_strange_targets(data, path)
     else:
         data.sample_rate = spotter.sample_rate
     module = instantiate(

@@ -1,7 +1,10 @@
 """One training run, from a composed configuration to a run directory."""
 
 import logging
+import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +24,21 @@ from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
 from kws.runs.jobs import earlier_job, key_of, settings_of
 from kws.runs.names import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
+from kws.runs.record import read as read_file
+from kws.runs.trusted import refuse_strange_targets, targets
 from kws.spotter import Spotter
 from kws.spotter.runtime import log_probabilities
-from kws.support import files
+from kws.support import files, plain_yaml
 from kws.support.environment import environment
-from kws.support.errors import KwsError
+from kws.support.errors import Interrupted, KwsError
+from kws.training import checkpoints, resume
 from kws.training.callbacks import tensorboard_writer
-from kws.training.checkpoints import WholeCheckpoints, clear_remains
+from kws.training.checkpoints import WholeCheckpoints
 from kws.training.module import SpotterModule
 
-LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+LAST_CHECKPOINT = Path(checkpoints.FOLDER) / checkpoints.LAST
+NOT_REMEMBERED = ("resume", "new_cycle", "threads", "summary", "cache_dir", "hydra", "launcher")
+"""Settings of one call, which do not make a run another one."""
 
 
 def train(config: DictConfig) -> float:
@@ -43,9 +51,12 @@ def train(config: DictConfig) -> float:
     checkpoint = None
     if (accuracy := earlier_job(config, directory)) is not None:
         return accuracy
-    if config.resume is not None:
+    begun = config.resume is not None
+    if begun:
         config, checkpoint = resumed(config)
         directory = Path(config.directory)
+    elif config.new_cycle:
+        raise KwsError("new_cycle=true is for a run that goes on; add resume=RUN, or leave it out.")
     elif rank_zero_only.rank == 0 and ((directory / RESULTS).exists() or (directory / CONFIG).exists()):
         raise KwsError(
             f"{str(directory)!r} holds an earlier run, which is not written over; continue it with "
@@ -74,29 +85,28 @@ def train(config: DictConfig) -> float:
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),
         **config.training,
+        new_cycle=bool(config.get("new_cycle")),
     )
+    if checkpoint is not None:
+        resume.refuse_contradictions(checkpoint, resume.read(checkpoint), spotter, data)
     # Only now is it known that everything can be built: a run directory without a configuration is no run.
-    if trainer.is_global_zero and checkpoint is None:
+    if trainer.is_global_zero:
         write_lists(data.corpus, directory / "lists")
-        files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+        files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(overrides_of(directory, begun)))
+        config.new_cycle = False  # once
         files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
         files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
-    except RuntimeError as error:
-        if checkpoint is not None and "size mismatch" in str(error):
-            raise KwsError(f"{str(checkpoint)!r} holds a network of another shape than the configuration.") from error
-        raise
+    with interruptions(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     seconds = module.seconds
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step, **module.fitted}
 
     load_best(trainer, spotter)
     spotter.eval()
     calibration = calibrate(config, data, spotter) if config.get("calibrate") else None
-    trainer.test(module, datamodule=data, verbose=False)
+    with interruptions(trainer):
+        trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
         return float("nan")
     spotter.save(directory / SPOTTER)
@@ -161,23 +171,65 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
     if (directory / RESULTS).exists() and not checkpoint.exists():
         raise KwsError(f"resume={directory}: {LAST_CHECKPOINT} is missing, so there is nothing to continue from.")
     combined = stored(composition)
-    OmegaConf.set_struct(combined, True)
     given = list(HydraConfig.get().overrides.task)
-    if (directory / OVERRIDES).is_file() and settings_of(given) == settings_of(OmegaConf.load(directory / OVERRIDES)):
+    earlier = stored_overrides(directory)
+    if settings_of(given) == settings_of(earlier):
         given = []  # a sweep's job, whose settings are the stored ones
+    if checkpoint.exists() and not config.new_cycle:
+        resume.refuse_unheard(combined, config, given)
+    combined.new_cycle = config.new_cycle and checkpoint.exists()
+    OmegaConf.set_struct(combined, True)
     for override in given:
         key = key_of(override)
-        if key == "resume":
+        if key in ("resume", "new_cycle"):
             continue
         if isinstance(OmegaConf.select(combined, key), DictConfig):
+            if override in earlier:
+                continue  # the choice that was made, so that values of it can be given: data=folder data.root=…
             raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
         OmegaConf.update(combined, key, OmegaConf.select(config, key))
     combined.directory = str(directory)
-    clear_remains(checkpoint.parent)
+    combined.resume = None
+    chosen = OmegaConf.to_container(config, resolve=True)
+    refuse_strange_targets(combined, composition, targets([chosen.get(key_of(o).partition(".")[0]) for o in given]))
+    if rank_zero_only.rank == 0:
+        for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir())):
+            files.clear_remains(folder)
+        checkpoints.tidy(checkpoint.parent, resume.read(checkpoint) if checkpoint.exists() else None)
     if not checkpoint.exists():
         print(f"{directory} was interrupted before its first checkpoint; it starts from the beginning.")
         return combined, None
     return combined, checkpoint
+
+
+def stored_overrides(directory: Path) -> list[str]:
+    """The command line of a run that has begun, none where it cannot be read."""
+    found, _ = read_file(directory / OVERRIDES, plain_yaml.parse)
+    return [str(override) for override in found] if isinstance(found, list) else []
+
+
+def overrides_of(directory: Path, begun: bool) -> list[str]:
+    """The command line that a run is to remember: that it began with, and what was set on top since."""
+    given = list(HydraConfig.get().overrides.task)
+    if not begun:
+        return given
+    given = [override for override in given if key_of(override).partition(".")[0] not in NOT_REMEMBERED]
+    earlier = [o for o in stored_overrides(directory) if key_of(o) not in map(key_of, given)]
+    return [*earlier, *given]
+
+
+@contextmanager
+def interruptions(trainer: pl.Trainer) -> Iterator[None]:
+    """Lightning leaves the process by itself on Ctrl-C and SIGTERM, and without a word: hand both on."""
+    try:
+        yield
+    except SystemExit as end:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning has switched it off
+        raise Interrupted(143 if trainer.received_sigterm else 130) from end
+    if trainer.interrupted:
+        raise Interrupted
 
 
 def build_data(config: DictConfig) -> SpeechDataModule:
@@ -216,7 +268,7 @@ def load_best(trainer: pl.Trainer, spotter: Spotter) -> None:
     """Put the weights of the best checkpoint into the spotter."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
-        weights = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
+        weights = checkpoints.read(Path(best))["state_dict"]
         prefix = "spotter."
         spotter.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
 
