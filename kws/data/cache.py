@@ -93,7 +93,7 @@ def waveforms(
         raise KwsError(f"sample_rate={sample_rate} and seconds={seconds} give no waveform; use 8000 or 16000, and 1.0")
     workers = workers or available_cores()
     directory = Path(directory)
-    with _readable_errors(directory):
+    with readable_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         with bar("checking recordings", len(corpus.clips) + len(corpus.noise), progress) as advance:
             paths = [*(clip.path for clip in corpus.clips), *corpus.noise]
@@ -215,24 +215,24 @@ def _noise(path: Path, sample_rate: int, share: float) -> np.ndarray:
 
 
 class ArrayFile:
-    """An int16 `.npy` file that grows along its first dimension; `row` is the shape of what follows it.
+    """A `.npy` file that grows along its first dimension; `row` is the shape of what follows it.
 
     Written with ordinary writes rather than through a map: on a full disk a write fails, a map kills the process.
     """
 
-    def __init__(self, path: Path, row: tuple[int, ...]):
-        self.path, self.row, self.count = path, row, 0
+    def __init__(self, path: Path, row: tuple[int, ...], dtype: str = "<i2"):
+        self.path, self.row, self.count, self.dtype = path, row, 0, np.dtype(dtype)
         self.file = path.open("wb")
         self._write_header()
 
     def append(self, rows: np.ndarray) -> None:
-        """Add rows, (n, *row) int16."""
-        self.file.write(np.ascontiguousarray(rows, dtype="<i2").data)
+        """Add rows, (n, *row)."""
+        self.file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
         self.count += len(rows)
 
     def _write_header(self) -> None:
         # NumPy pads its headers so that the first dimension can grow in place.
-        header = {"descr": "<i2", "fortran_order": False, "shape": (self.count, *self.row)}
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.row)}
         np.lib.format.write_array_header_1_0(self.file, header)
 
     def __enter__(self) -> "ArrayFile":
@@ -241,7 +241,7 @@ class ArrayFile:
     def __exit__(self, kind, *_) -> None:
         try:
             if kind is None:
-                start = self.file.tell() - 2 * self.count * int(np.prod(self.row, dtype=np.int64))
+                start = self.file.tell() - self.dtype.itemsize * self.count * int(np.prod(self.row, dtype=np.int64))
                 self.file.seek(0)
                 self._write_header()
                 assert self.file.tell() == start, "the header has grown over the data"
@@ -334,7 +334,8 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _readable_errors(directory: Path) -> Iterator[None]:
+def readable_errors(directory: Path) -> Iterator[None]:
+    """A disk that is full or cannot be written becomes a KwsError that names the cache."""
     try:
         yield
     except OSError as error:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kws.support.errors import KwsError
 from kws.support.locking import free, hold
 
 DAY = 86400
+ROOM = 50_000_000  # bytes: a run's checkpoints, exports and pictures
 REMAINS = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.\w+)?")
 """Names of what is being written: of a hidden file, with eight letters that tempfile chose."""
 
@@ -95,6 +97,28 @@ def clear_remains(directory: str | Path) -> None:
                 path.unlink(missing_ok=True)
         except OSError:  # its writer was faster, or it is somebody else's
             continue
+
+
+def refuse_unwritable(directory: str | Path, room: int = ROOM) -> None:
+    """Raise KwsError where nothing can be written, before hours of computing end there. Makes the directory.
+
+    Args:
+        directory: where results are to go.
+        room: bytes that should be free.
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"x")
+        free_bytes = shutil.disk_usage(directory).free
+    except OSError as error:
+        raise KwsError(f"{str(directory)!r} cannot be written ({error.strerror}); choose another directory.") from error
+    if free_bytes < room:
+        raise KwsError(
+            f"{str(directory)!r}: the disk is full ({free_bytes / 1e6:.0f} MB are free); make room, or choose another "
+            "directory."
+        )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -26,9 +26,16 @@ ARRAYS = [
 
 
 def save(content: Any, path: str | Path) -> None:
-    """Write tensors and plain data, whole or not at all."""
+    """Write tensors and plain data, whole or not at all. Raises KwsError where they cannot be written."""
     with files.atomic(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            if "PytorchStreamWriter" not in str(error):
+                raise
+            raise KwsError(
+                f"{str(path)!r} cannot be written; make room on the disk, and go on with resume=."
+            ) from error
 
 
 def load(path: str | Path) -> Any:
