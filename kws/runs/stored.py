@@ -33,7 +33,9 @@ def open_data(config: DictConfig, spotter: Spotter, directory: Path) -> SpeechDa
         path = directory / CONFIG
         if not path.is_file():
             raise KwsError(f"{str(directory)!r} has no {CONFIG} that says which corpus to use; choose one with data=…")
-        data = stored(path).data
+        data = stored(path).get("data")
+        if not isinstance(data, DictConfig):
+            raise KwsError(f"{str(path)!r} does not say which corpus to use; choose one with data=…")
         refuse_strange_targets(data, path)
     else:
         data.sample_rate = spotter.sample_rate

@@ -21,6 +21,8 @@ VERSION = 1
 
 LARGEST = 1 << 20
 """Of any number in a spotter's settings."""
+REPEATED = ("num_layers", "stacks", "pointwise")
+"""Settings of networks that say how often something is made, with weights of its own."""
 RESTING = "_silence_"
 """The label, where a corpus has it, of what is heard when nothing is said."""
 
@@ -186,14 +188,21 @@ class Spotter(nn.Module):
             raise KwsError(f"the network {name!r} is unknown to this version; it knows {', '.join(NETWORKS)}.")
         with torch.device(device):
             classifier = NETWORKS[name](**network)
-        return cls(
-            featurizer=Featurizer(**settings["featurizer"]),
+        featurizer = Featurizer(**settings["featurizer"])
+        spotter = cls(
+            featurizer=featurizer,
             classifier=classifier,
             labels=settings["labels"],
             vad=VoiceActivityDetector(**settings["vad"]) if settings["vad"] else None,
             decoder=settings["decoder"],
             about=settings["about"],
         )
+        sizes = [(network["num_classes"], len(spotter.labels)), (network["input_size"], featurizer.num_features)]
+        sizes += [(spotter.vad.settings["num_features"], featurizer.num_features)] if spotter.vad else []
+        for given, wanted in sizes:
+            if given != wanted:
+                raise KwsError(f"its parts do not fit together ({given} and {wanted}); make the file again.")
+        return spotter
 
     @classmethod
     def load(cls, path: str | Path) -> "Spotter":
@@ -214,6 +223,9 @@ class Spotter(nn.Module):
         try:
             settings, weights = content["settings"], content["weights"]
             refuse_absurd(settings)
+            for name, value in settings["classifier"].items():
+                if name in REPEATED and value > len(weights):
+                    raise KwsError(f"{value} {name} are more than the weights beside them; make the file again.")
             # By the sizes first, without the memory for them: the file may have been made to fill it.
             refuse_misfits(cls.from_settings(settings, "meta"), weights)
             spotter = cls.from_settings(settings)
