@@ -25,6 +25,7 @@ from kws.spotter.runtime import log_probabilities
 from kws.support import files
 from kws.support.environment import environment
 from kws.support.errors import KwsError
+from kws.support.pictures import without_harm
 
 
 def evaluate(config: DictConfig) -> float:
@@ -41,6 +42,7 @@ def evaluate(config: DictConfig) -> float:
     data = open_data(config, spotter, run_directory)
     beside = run_directory if config.weights == "float32" else run_directory / config.weights
     output = Path(config.output) if config.output else beside / place(config, spotter, data)
+    files.refuse_unwritable(output)
     for folder in (output, output / "pictures"):
         files.clear_remains(folder)
     # Exported files hold the detector that was stored, whatever is chosen or calibrated here.
@@ -98,15 +100,17 @@ def evaluate(config: DictConfig) -> float:
         definition,
         config.runtime_clips,
     )
-    pictures = as_used.render(as_used.draw(spotter, results, detection))
-    for name, png in pictures.items():
-        with files.atomic(output / "pictures" / f"{name}.png") as temporary:
-            temporary.write_bytes(png)
-    as_used.log(output / "tensorboard" / "evaluation", results, pictures)
-    write_report(output / REPORT, results, pictures)
     files.write_json(output / EVALUATION, results)
-    if output == run_directory and (output / RESULTS).is_file():
-        hparams.write(output)
+    pictures: dict[str, bytes] = {}
+    for name, figure in as_used.draw(spotter, results, detection).items():
+        with without_harm(f"{name}.png"), files.atomic(output / "pictures" / f"{name}.png") as temporary:
+            pictures[name] = as_used.render(figure())
+            temporary.write_bytes(pictures[name])
+    write_report(output / REPORT, results, pictures)
+    with without_harm("what TensorBoard shows"):
+        as_used.log(output / "tensorboard" / "evaluation", results, pictures)
+        if output == run_directory and (output / RESULTS).is_file():
+            hparams.write(output)
     show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]

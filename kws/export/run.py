@@ -15,6 +15,7 @@ def export(config: DictConfig) -> None:
     """Write and check every chosen export, and print the paths."""
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory / "exports"
+    files.refuse_unwritable(output)
     files.clear_remains(output)
     data = open_data(config, spotter, run_directory)
     probe = Probe.of(data)

@@ -1,9 +1,11 @@
 """Between Hydra and the package: resolvers of the configs, and errors as sentences."""
 
 import difflib
+import errno
 import os
 import re
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from kws.support import files
 from kws.support.environment import fast_precision, keep_freed_memory
 from kws.support.errors import Interrupted, KwsError
 
+UNWRITABLE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR}
 MOVED = {
     "kws.featurizer.": "kws.spotter.featurizer.",
     "kws.vad.": "kws.spotter.vad.",
@@ -82,6 +85,9 @@ def sentence(error: Exception) -> str | None:
         return f"{key.group(1)}: {' '.join(str(cause).split())}; check the values of {key.group(1)}.*"
     if isinstance(error, (KwsError, MisconfigurationException)):
         return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        where = repr(error.filename) if error.filename else "the output"
+        return f"{where} cannot be written ({error.strerror}); make room, or choose another directory."
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         first = str(error).splitlines()[0]
@@ -98,10 +104,11 @@ def start(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints and exits by itself
     try:
         main()
-    except (KwsError, HydraException, OmegaConfBaseException) as error:
-        if wanted:
+    except (KwsError, HydraException, OmegaConfBaseException, OSError) as error:
+        text = sentence(error) if isinstance(error, OSError) else command_line_sentence(error)
+        if wanted or text is None:
             raise
-        print(f"error: {command_line_sentence(error)}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -159,6 +166,12 @@ def refuse_wrong_types(config: DictConfig) -> None:
                 raise KwsError(f"{key}={given!r} must be a number or truth value, such as {str(usual).lower()}.")
 
 
+def resuming(directory: str) -> str:
+    """The command that goes on with a run, with what a shell and Hydra need around unusual paths."""
+    plain = re.fullmatch(r"[\w./:-]+", directory)
+    return "python train.py " + (f"resume={directory}" if plain else shlex.quote(f"resume='{directory}'"))
+
+
 def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     """Call `task` under the machine settings of `config`, with errors as sentences.
 
@@ -181,8 +194,9 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         return result
     except KeyboardInterrupt as interruption:
         begun = "resume" in config and (Path(config.directory) / COMPOSITION).is_file()
-        how = f"Interrupted; it goes on with python train.py resume={config.directory}" if begun else "Interrupted."
-        print(how, file=sys.stderr)
+        print(
+            f"Interrupted; it goes on with {resuming(config.directory)}" if begun else "Interrupted.", file=sys.stderr
+        )
         sys.exit(interruption.status if isinstance(interruption, Interrupted) else Interrupted.status)
     except Exception as error:
         text = sentence(error)

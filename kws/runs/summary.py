@@ -11,9 +11,10 @@ from kws.runs.names import CONFIG, EVALUATION, RESULTS, SPOTTER
 
 
 def make_console() -> Console:
-    """A console that never breaks a line that a file or a pipe could hold."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    """A console that never breaks a line that a file or a pipe could hold, and prints words as they are written."""
+    as_it_is = {"highlight": False, "markup": False, "emoji": False}
+    console = Console(**as_it_is)
+    return console if console.is_terminal else Console(**as_it_is, width=120)
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -31,6 +32,7 @@ from kws.spotter.runtime import log_probabilities
 from kws.support import files, plain_yaml
 from kws.support.environment import environment
 from kws.support.errors import Interrupted, KwsError
+from kws.support.pictures import without_harm
 from kws.training import checkpoints, resume
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints
@@ -62,6 +64,7 @@ def train(config: DictConfig) -> float:
             f"{str(directory)!r} holds an earlier run, which is not written over; continue it with "
             f"resume={directory}, or choose another directory."
         )
+    files.refuse_unwritable(directory)
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if not config.trainer.accumulate_grad_batches >= 1:  # Lightning would divide by it
@@ -134,11 +137,14 @@ def train(config: DictConfig) -> float:
         "choices": choices(),
         "environment": environment(),
     }
-    picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
-    with files.atomic(directory / "confusion.png") as temporary:
-        picture.savefig(temporary, dpi=120)
     files.write_json(directory / RESULTS, results)
-    log_final(trainer, directory, picture)
+    with without_harm("confusion.png"):
+        picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
+        with files.atomic(directory / "confusion.png") as temporary:
+            picture.savefig(temporary, dpi=120)
+        log_confusion(trainer, picture)
+    with without_harm("what TensorBoard shows"):
+        hparams.write(directory)
     if config.summary:
         summary.show_run(results, directory)
     return results["validation"]["accuracy"]
@@ -313,11 +319,10 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
     }
 
 
-def log_final(trainer: pl.Trainer, directory: Path, confusion) -> None:
-    """Confusion matrix, and the run's figures beside its settings, in TensorBoard."""
+def log_confusion(trainer: pl.Trainer, confusion: Figure) -> None:
+    """The confusion matrix in TensorBoard."""
     writer = tensorboard_writer(trainer)
     if writer is None:
         return
     writer.add_figure("test/confusion", confusion, global_step=trainer.global_step)
     trainer.logger.finalize("success")
-    hparams.write(directory)

@@ -31,6 +31,7 @@ from kws.spotter import Spotter
 from kws.spotter.vad import VoiceActivityDetector
 from kws.support import files
 from kws.support.errors import KwsError
+from kws.support.pictures import plain, without_harm
 
 PICTURE_SECONDS = 15.0
 
@@ -68,7 +69,7 @@ def tune(config: DictConfig) -> float:
             "validation": results,
         },
     )
-    with files.atomic(output / "vad.png") as temporary:
+    with without_harm("vad.png"), files.atomic(output / "vad.png") as temporary:
         picture(spotter, detector(spotter, best), config.file, stream).savefig(temporary, dpi=120)
     show(results)
     for path in (output / "tuning.json", output / "vad.png", Path(config.config)):
@@ -121,7 +122,7 @@ def picture(spotter: Spotter, tuned: VoiceActivityDetector, file: str | None, st
     figure = Figure(figsize=(12, 2 + 2.5 * len(detectors)), layout="constrained")
     axes = figure.subplots(len(detectors) + 1, 1, sharex=True)
     axes[0].plot(np.arange(len(samples)) / rate, samples, lw=0.4)
-    axes[0].set(title=f"Voice activity in {name}", ylabel="waveform")
+    axes[0].set(title=f"Voice activity in {plain(name)}", ylabel="waveform")
     for axis, (label, vad) in zip(axes[1:], detectors.items(), strict=True):
         draw_vad(axis, vad, vad_track(vad, features), spotter.featurizer.hop_seconds)
         axis.set_ylabel(f"{label} VAD")
