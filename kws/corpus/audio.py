@@ -18,7 +18,12 @@ import soxr
 
 from kws.support.errors import BrokenRecording
 
-EXTENSIONS = (".wav", ".flac", ".ogg")
+EXTENSIONS = (
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
+    ".rf64", ".sph", ".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm", ".mka",
+)  # fmt: skip
+"""What recordings are called; what is in them decides, and those that cannot be decoded are named."""
+USUAL = ".wav, .flac, .ogg, .opus, .mp3, .aiff, …"
 RATES = (1_000, 768_000)  # Hz; outside lie headers that were never a recording of speech
 MAX_CHANNELS = 8
 MAX_SECONDS = 600.0

@@ -99,8 +99,8 @@ def choose_voices(count: int, generator: np.random.Generator) -> list[Voice]:
         ]
         if wanted[split] > len(every):
             raise KwsError(
-                f"data.speakers={count} is more than the voices of espeak-ng: {len(every)} are for {split}, "
-                f"{wanted[split]} would be needed; lower data.speakers"
+                f"data.source.speakers={count} is more than the voices of espeak-ng: {len(every)} are for {split}, "
+                f"{wanted[split]} would be needed; lower it"
             )
         chosen += [voice(accent, name) for accent, name in every[: wanted[split]]]
     return chosen
@@ -153,9 +153,9 @@ class EmbeddedCorpus:
     ):
         self.words = check_words(words)
         if speakers < 3:
-            raise KwsError(f"data.speakers={speakers}; each split needs one, so ask for 3 or more")
+            raise KwsError(f"data.source.speakers={speakers}; each split needs one, so ask for 3 or more")
         if takes < 1:
-            raise KwsError(f"data.takes={takes}; ask for one clip or more of each word by each speaker")
+            raise KwsError(f"data.source.takes={takes}; ask for one clip or more of each word by each speaker")
         self.root, self.speakers, self.takes, self.seed = Path(root), speakers, takes, seed
         with Espeak() as espeak:
             self.settings = {

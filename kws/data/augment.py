@@ -421,7 +421,7 @@ def _read_folder(folder: Path, sample_rate: int) -> list[np.ndarray]:
         raise KwsError(f"augment: there is no folder {str(folder)!r} of background noise; correct `folder`")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.EXTENSIONS)
     if not paths:
-        raise KwsError(f"augment: {str(folder)!r} holds no {', '.join(audio.EXTENSIONS)} recordings; add some")
+        raise KwsError(f"augment: {str(folder)!r} holds no recordings ({audio.USUAL}); add some")
     return [audio.resample(*audio.read(path), sample_rate) for path in paths]
 
 

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,13 +29,14 @@ import soxr
 
 from kws.corpus import audio
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, digest
+from kws.corpus.selection import NO_SPEECH
 from kws.support.content import digests, identity
 from kws.support.errors import BrokenRecording, KwsError
 from kws.support.files import atomic_folder
 from kws.support.locking import lock
 from kws.support.progress import available_cores, bar
 
-VERSION = "1"  # of what is in the folder; raise it when the same clips would give other arrays
+VERSION = "2"  # of what is in the folder; raise it when the same clips would give other arrays
 PREFIX = "waveforms-"
 CHUNK = 32  # clips a thread decodes at a time
 MAX_NOISE_SECONDS = 3600.0
@@ -67,6 +68,7 @@ class Waveforms:
     key: str
     sample_rate: int
     labels: tuple[str, ...]
+    silent: dict[str, int]  # clips for training that are silent from end to end, by label
     folder: Path
 
 
@@ -138,6 +140,7 @@ def _build(
     before = {path: identity(path) for path in {clip.path for clip in corpus.clips} | set(corpus.noise)}
     classes = {label: index for index, label in enumerate(corpus.labels)}
     refused: list[Refusal] = []
+    silent: Counter[str] = Counter()
     table: dict = {"key": key, "sample_rate": sample_rate, "samples": samples, "labels": corpus.labels, "splits": {}}
     with atomic_folder(folder) as temporary, ThreadPoolExecutor(workers) as pool:
         total = len(corpus.clips) + len(corpus.noise)
@@ -152,6 +155,8 @@ def _build(
                             else:
                                 file.append(result[None])
                                 good.append(clip)
+                                if split == "training" and clip.label not in NO_SPEECH and np.abs(result).max() <= 1:
+                                    silent[clip.label] += 1
                         advance(len(chunk))
                 table["splits"][split] = {
                     "labels": [classes[clip.label] for clip in good],
@@ -168,6 +173,7 @@ def _build(
                     except BrokenRecording as error:
                         refused.append(Refusal(error.path, error.reason))
                     advance(1)
+        table["silent"] = dict(silent)
         table["refused"] = [[refusal.path, refusal.reason] for refusal in refused]
         for path, status in before.items():
             if identity(path) != status:
@@ -275,6 +281,7 @@ def _load(folder: Path, root: Path, key: str) -> Waveforms | None:
             key=key,
             sample_rate=table["sample_rate"],
             labels=tuple(table["labels"]),
+            silent=dict(table["silent"]),
             folder=folder,
         )
     except FileNotFoundError:
@@ -301,11 +308,19 @@ def _check_share(corpus: Corpus, found: Waveforms, max_broken_share: float) -> N
         raise KwsError(
             f"{corpus.root}: {broken} of {total} clips cannot be read, more than the share of {max_broken_share:g} "
             f"that is allowed ({first}{'; …' if len(found.refused) > 3 else ''}); remove or repair them, or raise "
-            "max_broken_share"
+            "data.max_broken_share"
         )
     for split in SPLITS:
         if corpus.split(split) and not len(found.splits[split]):
             raise KwsError(f"{corpus.root}: none of the clips for {split} can be read; repair or replace them")
+    wanted = {clip.label for clip in corpus.split("training")}
+    there = {found.labels[label] for label in np.unique(found.splits["training"].labels)}
+    if missing := sorted(wanted - there):
+        first = next(refusal for refusal in found.refused if refusal.path)
+        raise KwsError(
+            f"{corpus.root}: none of the clips of {', '.join(missing)} for training can be read ({first.path!r} is "
+            f"{first.reason}); repair or replace them, or leave the words out of data.words"
+        )
 
 
 # ---- around it

@@ -105,7 +105,8 @@ def start(main: Callable[[], Any]) -> None:
     try:
         main()
     except (KwsError, HydraException, OmegaConfBaseException, OSError) as error:
-        text = sentence(error) if isinstance(error, OSError) else command_line_sentence(error)
+        known = isinstance(error, (KwsError, HydraException, OmegaConfBaseException))  # some are OSErrors too
+        text = command_line_sentence(error) if known else sentence(error)
         if wanted or text is None:
             raise
         print(f"error: {text}", file=sys.stderr)

@@ -43,7 +43,8 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("training", f"{training['epochs']} epochs in {training['seconds']:.0f} s")
     if results["corpus"]["refused"]:
-        table.add_row("recordings left out", str(len(results["corpus"]["refused"])))
+        counts = [row["count"] for row in results["corpus"].get("left_out", ())]
+        table.add_row("recordings left out", str(sum(counts) or len(results["corpus"]["refused"])))
     for name, parity in results["parity"].items():
         table.add_row(f"{name} against PyTorch", parity_text(parity))
     for name, figures in results["native"].items():

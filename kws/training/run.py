@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from kws.corpus import write_lists
+from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
 from kws.evaluation import as_used
@@ -39,6 +40,7 @@ from kws.training.checkpoints import WholeCheckpoints
 from kws.training.module import SpotterModule
 
 LAST_CHECKPOINT = Path(checkpoints.FOLDER) / checkpoints.LAST
+MOST_NAMED = 1000  # clips left out that results.json names one by one
 NOT_REMEMBERED = ("resume", "new_cycle", "threads", "summary", "cache_dir", "hydra", "launcher")
 """Settings of one call, which do not make a run another one."""
 
@@ -246,8 +248,13 @@ def build_data(config: DictConfig) -> SpeechDataModule:
     data = instantiate(config.data.module, source=source, featurizer=featurizer, augment=augment)
     data.prepare_data()
     data.setup()
-    for refusal in data.waveforms.refused:
-        print(f"left out {refusal.path!r}: {refusal.reason}")
+    for sentence in data.findings():
+        print(sentence)
+    if len(data.labels) < 2:
+        raise KwsError(
+            f"data: {data.labels[0]!r} is the only class, and a spotter of one class says it to everything; add other "
+            "words, or data.unknown_share, data.silence_share or data.negatives."
+        )
     return data
 
 
@@ -315,7 +322,10 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
         "labels": list(data.labels),
         "sample_rate": data.sample_rate,
         "clips": {split: len(content.labels) for split, content in data.waveforms.splits.items()},
-        "refused": [{"path": r.path, "reason": r.reason} for r in data.waveforms.refused],
+        "left_out": by_reason(data.refused),
+        "refused": [{"path": r.path, "reason": r.reason} for r in data.refused[:MOST_NAMED]],
+        "silent": data.waveforms.silent,
+        "notes": list(data.corpus.notes),
     }
 
 

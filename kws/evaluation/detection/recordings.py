@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.corpus.audio import EXTENSIONS
+from kws.corpus.audio import EXTENSIONS, USUAL
 from kws.support.errors import BrokenRecording, KwsError
 
 BLOCK_SECONDS = 10.0
@@ -24,7 +24,7 @@ def find_recordings(folder: str | Path) -> list[Path]:
         raise KwsError(f"negatives={str(folder)!r} is no folder; name one with long recordings in it.")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not found:
-        raise KwsError(f"negatives={str(folder)!r} holds no recording ({', '.join(EXTENSIONS)}).")
+        raise KwsError(f"negatives={str(folder)!r} holds no recording ({USUAL}).")
     return found
 
 
