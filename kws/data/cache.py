@@ -216,8 +216,7 @@ def _decode(chunk: Iterable[Clip], sample_rate: int, samples: int) -> list[np.nd
 
 
 def _noise(path: Path, sample_rate: int, share: float) -> np.ndarray:
-    waveform, rate = audio.read(path, max_seconds=MAX_NOISE_SECONDS)
-    return audio.resample(waveform[: round(share * len(waveform))], rate, sample_rate)
+    return audio.read_at(path, sample_rate, MAX_NOISE_SECONDS, share)
 
 
 class ArrayFile:
