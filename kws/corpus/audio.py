@@ -77,8 +77,10 @@ def read_at(path: str | os.PathLike, rate: int, max_seconds: float, share: float
     return np.concatenate(blocks)
 
 
-def mono_blocks(path: str | os.PathLike, file: soundfile.SoundFile, wanted: int) -> Iterator[np.ndarray]:
-    """The next `wanted` samples of an open file as blocks (S,), the mean of its channels, checked.
+def mono_blocks(
+    path: str | os.PathLike, file: soundfile.SoundFile, wanted: int, size: int = BLOCK
+) -> Iterator[np.ndarray]:
+    """The next `wanted` samples of an open file as blocks of at most `size`, (S,), the mean of its channels, checked.
 
     Raises BrokenRecording: fewer samples, none, NaN or infinite ones, or a peak over `MAX_PEAK`.
     """
@@ -88,7 +90,7 @@ def mono_blocks(path: str | os.PathLike, file: soundfile.SoundFile, wanted: int)
         file.seek(first)
     known = file.frames < UNKNOWN_FRAMES
     while count < wanted:
-        block = file.read(min(BLOCK, wanted - count), dtype="float32", always_2d=True)  # (frames, channels)
+        block = file.read(min(size, wanted - count), dtype="float32", always_2d=True)  # (frames, channels)
         if not len(block):
             break
         count += len(block)
@@ -126,7 +128,7 @@ def length(path: str | os.PathLike) -> float:
 
 
 @contextmanager
-def opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
+def opened(path: str | os.PathLike, least_rate: int = RATES[0]) -> Iterator[soundfile.SoundFile]:
     """The open file, of a usable rate and number of channels; whatever libsndfile raises becomes BrokenRecording.
 
     What is wrong with a file is said here and nowhere else: NumPy's warnings, and what the decoder of MP3 writes to the
@@ -140,7 +142,7 @@ def opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
             patched or nullcontext(os.fsencode(path) if os.name == "posix" else os.fspath(path)) as source,
             soundfile.SoundFile(source) as file,
         ):
-            if not RATES[0] <= file.samplerate <= RATES[1]:
+            if not least_rate <= file.samplerate <= RATES[1]:
                 raise BrokenRecording(
                     path, f"a sample rate of {file.samplerate} Hz; {RATES[0]} to {RATES[1]} Hz can be used"
                 )

@@ -17,6 +17,7 @@ from kws.evaluation.report import write_report
 from kws.program import stored as stored_program
 from kws.runs import hparams, summary
 from kws.runs.configuration import build
+from kws.runs.latest import find
 from kws.runs.names import EVALUATION, EVALUATIONS, EXPORTS, INT8, REPORT, RESULTS, SPOTTER
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
@@ -34,6 +35,7 @@ def evaluate(config: DictConfig) -> float:
         raise KwsError(f"split={config.split!r} is unknown; choose one of {', '.join(SPLITS)}.")
     if config.calibrate and not config.detection.hours > 0:
         raise KwsError("calibrate=true needs a stream to choose the threshold on; set detection.hours above 0.")
+    config.run = str(find(config.run))
     spotter, run_directory = load_spotter(config.run)
     if config.weights != "float32":
         spotter = in_integers(spotter, run_directory, config)

@@ -23,6 +23,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from kws.runs import trusted
 from kws.runs.jobs import job_directory, key_of
+from kws.runs.latest import find
 from kws.runs.names import COMPOSITION, ERROR, OVERRIDES
 from kws.runs.trusted import CONFIGS
 from kws.support import files
@@ -43,6 +44,10 @@ def _unique(folder: str) -> str:
     return str(Path("outputs") / folder / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(2)}")
 
 
+def _run_directory(resume: str | None) -> str:
+    return str(find(resume, begun=True)) if resume else _unique("")
+
+
 def register_resolvers() -> None:
     """Make the functions that the configs call known to OmegaConf."""
     once = {"replace": True, "use_cache": True}
@@ -50,7 +55,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("filters", lambda rate: max(round(rate / 200), 1), replace=True)
     OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
     OmegaConf.register_new_resolver("is_terminal", lambda: sys.stderr.isatty(), replace=True)
-    OmegaConf.register_new_resolver("run_directory", lambda resume: resume or _unique(""), **once)
+    OmegaConf.register_new_resolver("run_directory", _run_directory, **once)
     OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)
     OmegaConf.register_new_resolver("sweep_directory", lambda: _unique("multirun"), **once)
 

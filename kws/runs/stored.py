@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from kws.data import SpeechDataModule
 from kws.runs.configuration import stored
+from kws.runs.latest import find
 from kws.runs.names import CONFIG, SPOTTER
 from kws.runs.trusted import refuse_strange_targets
 from kws.spotter import Spotter
@@ -15,8 +16,8 @@ from kws.support.errors import KwsError
 
 
 def load_spotter(run: str | Path) -> tuple[Spotter, Path]:
-    """The spotter of a run directory (or of a spotter file itself), and the directory it lies in."""
-    path = Path(run)
+    """The spotter of a run directory (of a spotter file itself, or of the ``last`` run), and where it lies."""
+    path = find(run)
     if not path.exists():
         raise KwsError(f"run={run}: there is no such directory; name the one that train.py printed last.")
     if path.is_dir():

@@ -25,6 +25,7 @@ from kws.evaluation.clips import ClipMeter
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
 from kws.runs.jobs import earlier_job, key_of, settings_of
+from kws.runs.latest import find
 from kws.runs.names import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
 from kws.runs.record import read as read_file
 from kws.runs.trusted import refuse_strange_targets, targets
@@ -171,7 +172,7 @@ def quieten() -> None:
 
 def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
     """The stored configuration of the run to continue, with the command line's values on top, and its checkpoint."""
-    directory = Path(config.resume)
+    directory = find(config.resume, begun=True)
     composition = directory / COMPOSITION
     if not composition.is_file():
         raise KwsError(f"resume={directory}: no run was started there ({COMPOSITION} is missing).")

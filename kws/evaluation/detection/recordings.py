@@ -9,6 +9,8 @@ import soxr
 from kws.corpus.audio import EXTENSIONS, USUAL, mono_blocks, opened
 from kws.support.errors import KwsError
 
+BLOCK_SECONDS = 10.0
+
 
 def find_recordings(folder: str | Path) -> list[Path]:
     """Recordings in a folder and the folders below it, sorted.
@@ -31,8 +33,8 @@ def blocks(path: str | Path, sample_rate: int) -> Iterator[np.ndarray]:
     Raises:
         BrokenRecording: the file is not readable as audio, or holds NaN or infinite samples.
     """
-    with opened(path) as file:
+    with opened(path, least_rate=1) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
-        for block in mono_blocks(path, file, file.frames):
+        for block in mono_blocks(path, file, file.frames, round(BLOCK_SECONDS * file.samplerate)):
             yield resampler.resample_chunk(block)
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -26,6 +26,7 @@ from kws.evaluation.vad.search import (
     search_stream,
 )
 from kws.runs import configuration, summary
+from kws.runs.latest import find
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
 from kws.spotter.vad import VoiceActivityDetector
@@ -42,6 +43,7 @@ def tune(config: DictConfig) -> float:
     """Search on the validation stream, compare, draw, and write the parameters; the accuracy found is returned."""
     if config.trials < 1:
         raise KwsError(f"trials={config.trials} must be at least 1.")
+    config.run = str(find(config.run))
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory / "vad"
     data = open_data(config, spotter, run_directory)
