@@ -122,6 +122,8 @@ def nodes_reversed(text: str) -> str:
 
 
 DAMAGE = {
+    "blank in a node's name": (lambda t: t.replace('"1026', '"10 26'), "has a blank"),
+    "tab in a node's name": (lambda t: t.replace('"1026', r'"10\t26'), "has a blank"),
     "missing property": (lambda t: re.sub(r'\s*"hiddenUnits": 32,', "", t), "hiddenUnits"),
     "missing second activation": (
         lambda t: re.sub(r',\s*"activation": \{\s*"_type": "Sigmoid[^}]*\}', "", t),
@@ -228,6 +230,13 @@ def test_escapes_in_texts():
     reader = archive._Reader(r'  "a \"b\" \\" : "\\"', "x")
     assert reader.string() == 'a "b" \\'
     assert reader.peek() == ":"
+
+
+def test_a_name_with_a_blank_is_not_written():
+    model = small_classifier()
+    model.nodes[0].id = "first node"
+    with pytest.raises(KwsError, match="blank"):
+        archive.text(model)
 
 
 def test_the_place_is_the_right_one():
