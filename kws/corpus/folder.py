@@ -299,7 +299,7 @@ class Findings:
         """What has been left out below some folders, for a sentence; empty for nothing."""
         places = tuple(f"{printable(str(folder))}{os.sep}" for folder in folders)
         rows = by_reason(refusal for refusal in self.refused if refusal.path.startswith(places))
-        return "; ".join(f"{row['count']} files: {row['reason']}" for row in rows)
+        return "; ".join(f"{row['count']} left out: {row['reason']}" for row in rows)
 
 
 class Tree:

@@ -196,7 +196,7 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
             if override in earlier:
                 continue  # the choice that was made, so that values of it can be given: data=folder data.root=…
             raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
-        OmegaConf.update(combined, key, OmegaConf.select(config, key))
+        OmegaConf.update(combined, key, OmegaConf.select(config, key), force_add=override.startswith("+"))
     combined.directory = str(directory)
     combined.resume = None
     chosen = OmegaConf.to_container(config, resolve=True)

@@ -27,7 +27,7 @@ def reasons(corpus):
 
 def test_a_class_whose_clips_lie_deeper_stops_the_run(root):
     deeper(root / "no")
-    with pytest.raises(KwsError, match=r"'no' has no clips \(24 files: lies a level deeper.*data\.words"):
+    with pytest.raises(KwsError, match=r"'no' has no clips \(24 left out: lies a level deeper.*data\.words"):
         FolderCorpus(root).scan()
     found = FolderCorpus(root, words=["yes", "left"]).scan()
     assert found.labels == ("yes", "left")
@@ -36,7 +36,7 @@ def test_a_class_whose_clips_lie_deeper_stops_the_run(root):
 def test_a_class_of_what_is_no_recording_stops_the_run(root):
     for path in (root / "no").iterdir():
         path.rename(path.with_suffix(".docx"))
-    with pytest.raises(KwsError, match=r"'no' has no clips \(24 files: no recording by its name \(\.docx\)\)"):
+    with pytest.raises(KwsError, match=r"'no' has no clips \(24 left out: no recording by its name \(\.docx\)\)"):
         FolderCorpus(root).scan()
     shutil.rmtree(root / "no")
     (root / "no").mkdir()
