@@ -84,17 +84,15 @@ def mono_blocks(
 
     Raises BrokenRecording: fewer samples, none, NaN or infinite ones, or a peak over `MAX_PEAK`.
     """
-    count, first = 0, file.tell()
-    channel = None if file.channels == 1 else cancelling(file, wanted)
-    if channel is not None:
-        file.seek(first)
-    known = file.frames < UNKNOWN_FRAMES
+    count, known = 0, file.frames < UNKNOWN_FRAMES
+    several, at_once = file.channels > 1, wanted <= size  # a clip need not be decoded twice
+    channel = cancelling(file, wanted) if several and not at_once else None
     while count < wanted:
         block = file.read(min(size, wanted - count), dtype="float32", always_2d=True)  # (frames, channels)
         if not len(block):
             break
         count += len(block)
-        mono = block[:, channel or 0] if file.channels == 1 or channel is not None else block.mean(axis=1)
+        mono = mixed(block, _loudest(*_powers(block)) if several and at_once else channel)
         peak = max(float(mono.max()), -float(mono.min()))  # NaN anywhere makes both of them NaN
         if not np.isfinite(peak):
             raise BrokenRecording(path, "holds NaN or infinite samples")
@@ -107,15 +105,33 @@ def mono_blocks(
         raise BrokenRecording(path, f"truncated: {count} of {wanted} samples could be decoded")
 
 
+def mixed(block: np.ndarray, channel: int | None) -> np.ndarray:
+    """(S, channels) to (S,): the mean, or one channel."""
+    if block.shape[1] == 1 or channel is not None:
+        return block[:, channel or 0]
+    return block.mean(axis=1)
+
+
 def cancelling(file: soundfile.SoundFile, wanted: int) -> int | None:
     """The loudest channel of the next samples, where their mean is next to nothing beside it; None for the mean."""
     first, count = file.tell(), 0
     powers, mean = np.zeros(file.channels), 0.0
     while count < wanted and len(block := file.read(min(BLOCK, wanted - count), dtype="float32", always_2d=True)):
-        powers += np.einsum("sc,sc->c", block, block, dtype=np.float64)
-        mean += float(np.square(block.mean(axis=1)).sum(dtype=np.float64))
-        count += len(block)
+        more = _powers(block)
+        powers, mean, count = powers + more[0], mean + more[1], count + len(block)
     file.seek(first)
+    return _loudest(powers, mean)
+
+
+def _powers(block: np.ndarray) -> tuple[np.ndarray, float]:
+    """Energy of each channel of (S, channels), and of their mean."""
+    mean = block.mean(axis=1)
+    return np.einsum("sc,sc->c", block, block, dtype=np.float64), float(
+        np.einsum("s,s->", mean, mean, dtype=np.float64)
+    )
+
+
+def _loudest(powers: np.ndarray, mean: float) -> int | None:
     return int(powers.argmax()) if mean < CANCELLED * powers.mean() else None
 
 

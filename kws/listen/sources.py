@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.corpus.audio import EXTENSIONS, cancelling, opened
+from kws.corpus.audio import EXTENSIONS, cancelling, mixed, opened
 from kws.support.errors import BrokenRecording, KwsError
 
 SECONDS = 10.0
@@ -49,8 +49,7 @@ def read_file(path: Path, rate: int) -> Iterator[tuple[np.ndarray, float]]:
             block = file.read(size, dtype="float32", always_2d=True)  # (frames, channels)
             count += len(block)
             last = len(block) < size
-            mono = block.mean(axis=1) if channel is None else block[:, channel]
-            yield resampler(np.ascontiguousarray(mono), last), count / file.samplerate
+            yield resampler(np.ascontiguousarray(mixed(block, channel)), last), count / file.samplerate
             if last:
                 break
     if not count:
