@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.corpus import containers
+from kws.corpus import containers, other_formats
 from kws.support.errors import BrokenRecording
 
 EXTENSIONS = (
@@ -228,10 +228,14 @@ def _check_file(path: str | os.PathLike) -> tuple[bytes, BinaryIO | None]:
             found = containers.find_audio(file)
             missing = containers.missing_bytes(found, status.st_size)
             patched = containers.filled_in(file, found, status.st_size)
+            if containers.is_for_others(head) and (decoded := other_formats.decode(file)) is not None:
+                return b"RIFF", decoded
             if patched is not None:
                 stack.pop_all()  # it is read from
     except OSError as error:
         raise BrokenRecording(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise BrokenRecording(path, f"{containers.kind(head).partition(',')[0]}; {error}") from error
     finally:
         if handle is not None:
             os.close(handle)

@@ -60,14 +60,25 @@ class Audio(NamedTuple):
 
 def kind(head: bytes) -> str | None:
     """What a file that libsndfile cannot decode is, by its first 64 bytes, and what to do; None for who knows."""
-    for number, (at, mark, name) in enumerate(KINDS):
-        if head[at : at + len(mark)] == mark:
-            todo = ", which libsndfile does not decode; convert it, to FLAC for instance"
-            return name + (todo if number < DECODABLE_ELSEWHERE else "")
+    number = _number(head)
+    if number is not None:
+        todo = ", which libsndfile does not decode; pip install 'kws[formats]', or convert it to FLAC"
+        return KINDS[number][2] + (todo if number < DECODABLE_ELSEWHERE else "")
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
         return "a text (a web page or the like) in the place of a recording"
     return None
+
+
+def is_for_others(head: bytes) -> bool:
+    """Whether a file with this beginning holds audio that libsndfile cannot decode, and others can."""
+    number = _number(head)
+    return number is not None and number < DECODABLE_ELSEWHERE
+
+
+def _number(head: bytes) -> int | None:
+    marks = ((number, at, mark) for number, (at, mark, _) in enumerate(KINDS))
+    return next((number for number, at, mark in marks if head[at : at + len(mark)] == mark), None)
 
 
 def is_mp3(head: bytes) -> bool:

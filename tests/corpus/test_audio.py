@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import struct
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -258,10 +259,33 @@ def test_mp3_decoding_says_nothing_on_the_terminal(tmp_path, capfd):
         (b"PK\3\4" + bytes(200), "a ZIP archive"),
     ],
 )
-def test_what_cannot_be_decoded_is_named_with_what_it_is(tmp_path, content, what):
+def test_what_cannot_be_decoded_is_named_with_what_it_is(tmp_path, monkeypatch, content, what):
+    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     assert refused(path).startswith(what)
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("m4a", "aac"), ("adts", "aac"), ("mkv", "aac"), ("asf", "wmav2")])
+def test_kinds_that_pyav_decodes(tmp_path, ending, codec):
+    av = pytest.importorskip("av", reason="kws[formats] is not installed")
+    waveform, kind = tone(1.0, 16000), {"m4a": "mp4", "mkv": "matroska"}.get(ending, ending)
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=16000, layout="mono")
+        whole = av.AudioFrame.from_ndarray((waveform[None] * 32767).astype(np.int16), format="s16", layout="mono")
+        stream.bit_rate, whole.sample_rate, whole.pts = 64_000, 16000, 0
+        for frame in (whole, None):
+            container.mux(stream.encode(frame))
+    read, rate = audio.read(path)
+    assert rate == 16000
+    assert abs(len(read) - 16000) < 4096, "a codec's frames"
+    assert np.abs(np.fft.rfft(read[4000:12000])).argmax() == 220
+    assert abs(audio.length(path) - 1.0) < 0.3
+    whole = path.read_bytes()
+    for damaged in (whole[:100], whole[:20] + bytes(len(whole) - 20)):
+        path.write_bytes(damaged)
+        assert refused(path)
 
 
 @pytest.mark.parametrize("channels", [2, 4])

@@ -46,6 +46,7 @@ def tune(config: DictConfig) -> float:
     config.run = str(find(config.run))
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory / "vad"
+    files.refuse_unwritable(output)
     data = open_data(config, spotter, run_directory)
     kept, labels, _ = match_labels(data, spotter, "validation")
     clips = data.waveforms.splits["validation"].samples[kept]
