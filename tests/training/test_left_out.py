@@ -9,6 +9,8 @@ import soundfile
 import torch
 
 from kws.data.module import ClipBatches
+from kws.spotter.featurizer import Featurizer
+from kws.training.pauses import Pauses
 from tests.scripts import call, tone_corpus
 
 SHORT = ("debug=fast", "data.batch_size=8", "model.hidden_size=4", "export=[]", "hydra.run.dir=run")
@@ -104,3 +106,11 @@ def test_without_balance_the_order_is_what_it_was():
     drawn = np.concatenate([indices for _, indices in batches])
     random = np.random.default_rng([1, 0])
     assert np.array_equal(drawn, np.arange(100)[random.permutation(100)])
+
+
+def test_background_recordings_too_short_for_a_pause_are_named(capsys):
+    recordings = [np.ones(seconds * 8000, np.int16) for seconds in (1, 2, 5)]
+    assert len(Pauses(Featurizer(), recordings, 3.0).noise) == 5 * 8000
+    assert "2 of 3 background recordings are shorter" in capsys.readouterr().out
+    Pauses(Featurizer(), recordings, 0.5)
+    assert capsys.readouterr().out == ""
