@@ -31,8 +31,8 @@ class Pauses:
         if samples and len(long_enough) < len(recordings):
             short = len(recordings) - len(long_enough)
             print(
-                f"training.pause_seconds={seconds}: {short} of {len(recordings)} background recordings are shorter than "
-                "that and are not heard in pauses."
+                f"training.pause_seconds={seconds}: {short} of {len(recordings)} background recordings are shorter "
+                "than that and are not heard in pauses."
             )
         self.noise = torch.cat(long_enough) if long_enough else None
 
