@@ -78,6 +78,8 @@ def main(arguments: list[str] | None = None) -> dict:
 class RandomClips(SpeechDataModule):
     """The data module with random features in place of a corpus."""
 
+    content = None  # no clips that a checkpoint could be told by
+
     def __init__(self, training_clips: int, **settings):
         super().__init__(source=None, **settings)
         self.clips = {"training": training_clips, "validation": 128, "testing": 128}

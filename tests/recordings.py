@@ -20,7 +20,7 @@ def tone(seconds: float = 1.0, rate: int = 16000, frequency: float = 440.0, leve
 def write(path: Path, waveform: np.ndarray, rate: int = 16000, subtype: str | None = None) -> Path:
     """Write a recording whatever its name is; the format follows the ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}[path.suffix.lower()]
+    kind = path.suffix[1:].upper()
     with path.open("wb") as file:
         soundfile.write(file, waveform, rate, subtype=subtype, format=kind)
     return path

@@ -1,8 +1,10 @@
 """Every command of the README runs, shortened: small corpus, small network, one epoch."""
 
+import importlib.util
 import itertools
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -16,24 +18,27 @@ from kws.runs.configuration import CONFIGS, register_resolvers
 from tests.scripts import ROOT, TONES, call, tone_corpus
 
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line.partition("  #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
-    for line in block.splitlines()
-    if line.strip() and not line.startswith("#")
-]
-RUN = "outputs/2026-…"
+
+
+def commands(text):
+    """The lines of all blocks of shell commands, in their order."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+COMMANDS = commands(README)
 SHORT = ("debug=fast", "data.batch_size=8", "export=[onnx]", "summary=false")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A corpus, its cache, and one finished run."""
+    """A corpus, its cache, and one finished run, the last in outputs."""
     folder = tmp_path_factory.mktemp("readme")
     root = tone_corpus(folder / "recordings", clips=12)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KWS_CACHE", str(folder / "cache"))
-        done = call("train", "data=folder", f"data.root={root}", f"hydra.run.dir={folder / 'run'}", *SHORT)
+        done = call("train", "data=folder", f"data.root={root}", f"hydra.run.dir={folder}/outputs/run", *SHORT)
     assert done.status == 0, done.err
     return folder
 
@@ -41,8 +46,7 @@ def place(tmp_path_factory):
 def shortened(command, place):
     """The command with this test's recordings and run in place of the reader's."""
     command = command.replace("speech_commands/yes", f"speech_commands/{next(iter(TONES))}")
-    text = command.replace("../shared/speech_commands", str(place / "recordings")).replace(RUN, str(place / "run"))
-    return [str(place / "run") if word == "outputs" else word for word in shlex.split(text)]
+    return shlex.split(command.replace("../shared/speech_commands", str(place / "recordings")))
 
 
 def embedded_small(arguments):
@@ -50,7 +54,7 @@ def embedded_small(arguments):
     if any(a.startswith("data=") for a in arguments) or any("resume=" in a for a in arguments):
         return []
     words = [] if any(a.startswith("data.words") for a in arguments) else ["data.words=[yes,no]"]
-    return [*words, "+data.source.speakers=20"]
+    return [*words, "data.speakers=20"]
 
 
 def test_the_readme_has_commands():
@@ -61,6 +65,7 @@ def test_the_readme_has_commands():
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python ")])
 def test_command(command, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / "outputs", tmp_path / "outputs")
     monkeypatch.setenv("KWS_CACHE", str(place / "cache"))
     _, *words = shortened(command, place)
     if words[0] == "-m":
@@ -102,10 +107,51 @@ def opened(words, environment, folder):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("python ")])
 def test_other_command(command):
     name, *words = shlex.split(command)
+    if command == ". .venv/bin/activate":
+        return  # below
     if name == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
     else:
         assert (Path(sys.executable).parent / name).exists(), command
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_work_as_they_are_printed(page):
+    """No placeholder that a shell takes for a word or a redirection, and scripts and modules that are there."""
+    for command in commands(page.read_text(encoding="utf-8")):
+        assert not re.search(r"…|<\w|\bDIR\b|\bRUN\b", command), command
+        words = shlex.split(command)
+        if words[0] == "python" and words[1] != "-m":
+            assert (ROOT / words[1]).is_file(), command
+        elif words[0] == "python":
+            assert importlib.util.find_spec(words[2]), command
+
+
+def test_in_the_order_in_which_they_are_printed_a_new_shell_finds_what_they_need(tmp_path):
+    """make creates .venv with all that is needed, and outside of it there is nothing: no hydra, no tensorboard."""
+    bare, log = tmp_path / "bin", tmp_path / "log"
+    write_program(bare / "python", "echo \"No module named 'hydra'\" >&2; exit 1")
+    inside = f'echo "$(basename $0) $*" >> {log}'
+    made = " ".join(f"cp {tmp_path}/inside .venv/bin/{name};" for name in ("python", "tensorboard", "pip"))
+    write_program(tmp_path / "inside", inside)
+    recipe = f"mkdir -p .venv/bin; {made} echo 'PATH=$PWD/.venv/bin:$PATH' > .venv/bin/activate; {inside}"
+    write_program(bare / "make", recipe)
+    script = "set -e\n" + "\n".join(COMMANDS)
+    environment = {"PATH": f"{bare}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    (tmp_path / "clone").mkdir()
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path / "clone", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(log.read_text().splitlines()) == len(COMMANDS) - COMMANDS.count(". .venv/bin/activate")
+    assert COMMANDS.index(". .venv/bin/activate") == 1
+
+
+def write_program(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
 
 
 SWEEPS = re.findall(r"^python train.py (-m .*?)(?:  +#.*)?$", (ROOT / "docs" / "sweeps.md").read_text(), re.M)
@@ -128,9 +174,7 @@ def sweeps(override):
     return override.is_sweep_override() and not override.is_interval_sweep()
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_linked_files_exist(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target

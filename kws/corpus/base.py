@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SPLITS = ("training", "validation", "testing")
 MAX_WAVS_PER_CLASS = 2**27 - 1  # about 134 million; the constant of the dataset's own rule
@@ -32,6 +34,18 @@ class Refusal:
 
     def __post_init__(self):
         object.__setattr__(self, "path", printable(self.path))
+
+
+def by_reason(refused: Iterable[Refusal]) -> list[dict[str, Any]]:
+    """What was left out, counted: ``reason``, ``count`` and up to three ``examples`` each, the most frequent first.
+
+    Reasons that differ in their numbers alone are one.
+    """
+    groups: dict[str, list[Refusal]] = {}
+    for refusal in refused:
+        groups.setdefault(re.sub(r"\d+(\.\d+)?", "0", refusal.reason), []).append(refusal)
+    rows = sorted(groups.values(), key=len, reverse=True)
+    return [{"reason": g[0].reason, "count": len(g), "examples": [r.path for r in g[:3]]} for g in rows]
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def choose_voices(count: int, generator: np.random.Generator) -> list[Voice]:
         if wanted[split] > len(every):
             raise KwsError(
                 f"data.speakers={count} is more than the voices of espeak-ng: {len(every)} are for {split}, "
-                f"{wanted[split]} would be needed; lower data.speakers"
+                f"{wanted[split]} would be needed; lower it"
             )
         chosen += [voice(accent, name) for accent, name in every[: wanted[split]]]
     return chosen

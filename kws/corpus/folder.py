@@ -4,19 +4,19 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kws.corpus import selection
-from kws.corpus.audio import EXTENSIONS
-from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable, speaker_of, which_set
+from kws.corpus.audio import EXTENSIONS, USUAL
+from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, by_reason, printable, speaker_of, which_set
 from kws.corpus.lists import key, read_list
 from kws.corpus.running_speech import RunningSpeech
 from kws.support.errors import KwsError
 
 NOISE_FOLDER = "_background_noise_"
-_ENDINGS = ", ".join(EXTENSIONS)
+BESIDE = (".md", ".txt", ".csv", ".tsv", ".json", ".lab")  # what may lie beside recordings and is none
 
 
 class FolderCorpus:
@@ -89,13 +89,15 @@ class FolderCorpus:
 
     def scan(self) -> Corpus:
         """Find the clips. Reads names and lists, not audio. Raises KwsError when there is nothing to train on."""
-        tree, found = Tree(self.root), Findings()
+        found = Findings()
+        tree = Tree(self.root, found)
         words = [label for label in tree.labels if not label.startswith("_")]
         keywords = self.words or tuple(words)
         clips = self._keyword_clips(keywords, words, tree, found)
-        keywords = tuple(word for word in keywords if any(clip.label == word for clip in clips))
+        nulls = [label for label in tree.labels if label.startswith("_") and label != NOISE_FOLDER]
+        if nulls and not self.null_label:
+            found.notes.append(f"{_some(nulls)} left out; data.null_label=_null_ takes what is in folders with a _")
         if self.null_label:
-            nulls = [label for label in tree.labels if label.startswith("_") and label != NOISE_FOLDER]
             clips += _clips([path for label in nulls for path in tree.recordings(label, found)], self.null_label)
         if self.unknown_share:
             for word in words:
@@ -104,8 +106,12 @@ class FolderCorpus:
         clips = self._split(self._without_bad(clips, found), found)
         rest = [clip for clip in clips if clip.label not in keywords and clip.label != self.null_label]
         clips = [clip for clip in clips if clip.label in keywords or clip.label == self.null_label]
+        self._refuse_missing(keywords, clips, found)
         if self.max_files_per_word is not None:
+            before = len(clips)
             clips = selection.limit_per_word(clips, self.max_files_per_word, self.seed)
+            if before > len(clips):
+                found.notes.append(f"data.max_files_per_word leaves out {before - len(clips)} clips")
         noise = tree.recordings(NOISE_FOLDER, found) if self.noise is None else _noise_files(self.noise, found)
         extra = self._unknown(clips, keywords, rest, found) + self._silence(clips, keywords, noise, found)
         extra += self._negatives(keywords, found)
@@ -128,18 +134,32 @@ class FolderCorpus:
         clips = []
         for word in keywords:
             files = tree.recordings(word, found)
-            if not files and self.words:
+            if not files and (self.words or self.required_splits) and words:
+                inside = found.below(tree.folders.get(word, ()))
                 raise KwsError(
-                    f"{self.root}: the word {word!r} has no clips; put {_ENDINGS} files into {self.root / word}, or "
-                    f"choose other words ({_some(words)})"
+                    f"{self.root}: the word {word!r} has no clips{f' ({inside})' if inside else ''}; put recordings "
+                    f"({USUAL}) directly into {self.root / word}, or choose other data.words ({_some(words)})"
                 )
             clips += _clips(files, word)
         if not clips:
             raise KwsError(
-                f"{self.root}: no clips; it should hold one folder per word with {_ENDINGS} files in it, as Speech "
-                "Commands does"
+                f"{self.root}: no clips; data.root should hold one folder per word with recordings ({USUAL}) in it, as "
+                "Speech Commands does"
             )
         return clips
+
+    def _refuse_missing(self, keywords: Sequence[str], clips: list[Clip], found: "Findings") -> None:
+        """Every word needs clips to train on; where it lacks some to evaluate on, that is noted."""
+        there = {(clip.split, clip.label) for clip in clips}
+        for split in SPLITS:
+            without = [word for word in keywords if (split, word) not in there]
+            if without and split == "training" and split in self.required_splits and len(without) < len(keywords):
+                raise KwsError(
+                    f"{self.root}: no clips of {_some(without)} are left for training; correct the lists and "
+                    "data.bad_list, or choose other data.words"
+                )
+            if without:
+                found.notes.append(f"no clips of {_some(without)} for {split}")
 
     def _without_bad(self, clips: list[Clip], found: "Findings") -> list[Clip]:
         if self.bad_list is None:
@@ -155,8 +175,8 @@ class FolderCorpus:
             return []
         if not rest:
             raise KwsError(
-                f"{self.root}: no words are left over for {selection.UNKNOWN}; name the keywords in `words`, or set "
-                "unknown_share=0"
+                f"{self.root}: no words are left over for {selection.UNKNOWN}; name the keywords in data.words, or set "
+                "data.unknown_share=0"
             )
         if math.isinf(self.unknown_share):
             counts = Counter(clip.split for clip in rest)
@@ -175,7 +195,7 @@ class FolderCorpus:
         if not pieces:
             raise KwsError(
                 f"{self.noise or self.root / NOISE_FOLDER}: no recordings to cut {selection.SILENCE} from; put some of "
-                f"at least {5 * self.silence_seconds:g} s there, or set silence_share=0"
+                f"at least {5 * self.silence_seconds:g} s there, or set data.silence_share=0"
             )
         return pieces
 
@@ -183,7 +203,7 @@ class FolderCorpus:
         folders = list(self.negatives)
         if self.running_speech is not None and (spoken := self.running_speech.prepare(keywords)) is not None:
             folders.append(spoken)
-        paths = [path for folder in folders for path in _long_recordings(folder)]
+        paths = [path for folder in folders for path in _long_recordings(folder, found)]
         pieces, refused = selection.pieces(paths, self.silence_seconds)
         found.refused += refused
         if folders:
@@ -193,7 +213,7 @@ class FolderCorpus:
     def _split(self, clips: list[Clip], found: "Findings") -> list[Clip]:
         """Put every clip into its split, by the lists that there are and the hash rule for the others."""
         if not self.lists.is_dir():
-            raise KwsError(f"{self.lists}: the folder of the lists does not exist; correct `lists` or leave it out")
+            raise KwsError(f"{self.lists}: the folder of the lists does not exist; correct data.lists or leave it out")
         keys = [_key(clip) for clip in clips]
         present = set(keys)
         words = {name.split("/", 1)[0] for name in present}
@@ -208,6 +228,8 @@ class FolderCorpus:
                 found.notes.append(f"{path.name} names {repeated} clips more than once")
             # A list of the whole corpus may well name words that this folder, or `words`, leaves out.
             missing = [name for name in entries if name not in present and name.split("/", 1)[0] in words]
+            if others := len(entries) - len(missing) - len(present & entries.keys()):
+                found.notes.append(f"{path.name} names {others} clips of other words")
             found.refused += [Refusal(entries[name], f"named in {path.name}, but not there") for name in missing]
             if entries and present.isdisjoint(entries):
                 raise KwsError(f"{path}: none of the {len(entries)} clips it names is in {self.root}; is it another's?")
@@ -240,26 +262,31 @@ class FolderCorpus:
         for split in self.required_splits:
             if not counts[split]:
                 raise KwsError(
-                    f"{self.root}: no clips for {split} among {len(clips)}; record more, change validation_percentage "
-                    f"and testing_percentage, or name some in {self.lists / f'{split}_list.txt'}"
+                    f"{self.root}: no clips for {split} among {len(clips)}; record more, change "
+                    "data.validation_percentage and data.testing_percentage, or name some in "
+                    f"{self.lists / f'{split}_list.txt'}"
                 )
 
     def _check_options(self) -> None:
         for split, share in self.percentages.items():
             if not 0 <= share <= 100:
-                raise KwsError(f"{split}_percentage is {share}; give a percentage from 0 to 100")
+                raise KwsError(f"data.{split}_percentage is {share}; give a percentage from 0 to 100")
         if sum(self.percentages.values()) >= 100:
-            raise KwsError("validation_percentage and testing_percentage leave nothing for training; lower them")
+            raise KwsError(
+                "data.validation_percentage and data.testing_percentage leave nothing for training; lower them"
+            )
         for option in ("unknown_share", "silence_share"):
             most = math.inf if option == "unknown_share" else 100
             if not 0 <= getattr(self, option) <= most:
-                raise KwsError(f"{option} is {getattr(self, option)}; give 0 for none, 1 for as many as a keyword has")
+                raise KwsError(
+                    f"data.{option} is {getattr(self, option)}; give 0 for none, 1 for as many as a keyword has"
+                )
         if self.max_files_per_word is not None and self.max_files_per_word < 1:
-            raise KwsError(f"max_files_per_word is {self.max_files_per_word}; give at least 1, or null for all")
+            raise KwsError(f"data.max_files_per_word is {self.max_files_per_word}; give at least 1, or null for all")
         if not self.silence_seconds > 0:
-            raise KwsError(f"silence_seconds is {self.silence_seconds}; give a length in seconds, such as 1.0")
+            raise KwsError(f"data.seconds is {self.silence_seconds}; give a length in seconds, such as 1.0")
         if self.null_label is not None and not self.null_label.startswith("_"):
-            raise KwsError(f"null_label is {self.null_label!r}; it is no keyword, so start it with an underscore")
+            raise KwsError(f"data.null_label is {self.null_label!r}; it is no keyword, so start it with an underscore")
 
 
 class Findings:
@@ -269,23 +296,39 @@ class Findings:
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
 
+    def refuse(self, path: str | Path, reason: str) -> None:
+        """A recording, or what could be one, is left out."""
+        self.refused.append(Refusal(str(path), reason))
+
+    def below(self, folders: Iterable[Path]) -> str:
+        """What has been left out below some folders, for a sentence; empty for nothing."""
+        places = tuple(f"{printable(str(folder))}{os.sep}" for folder in folders)
+        rows = by_reason(refusal for refusal in self.refused if refusal.path.startswith(places))
+        return "; ".join(f"{row['count']} left out: {row['reason']}" for row in rows)
+
 
 class Tree:
     """The folders of a corpus by their label. Raises KwsError when the root is missing, no folder, or empty."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, found: Findings):
         self.folders: dict[str, list[Path]] = {}
         try:
             entries = sorted(os.scandir(root), key=lambda entry: os.fsencode(entry.name))
         except FileNotFoundError as error:
-            raise KwsError(f"{root}: the folder does not exist; set the root to where the recordings are") from error
+            raise KwsError(f"{root}: the folder does not exist; set data.root to where the recordings are") from error
         except OSError as error:
-            raise KwsError(f"{root}: cannot be read as a folder ({error.strerror}); correct the root") from error
+            raise KwsError(f"{root}: cannot be read as a folder ({error.strerror}); correct data.root") from error
         if not entries:
             raise KwsError(f"{root}: the folder is empty; put one folder of recordings per word into it")
         for entry in entries:
-            if not entry.name.startswith(".") and os.path.isdir(entry.path):  # noqa: PTH112 - False for a symlink loop
+            listed = entry.name.endswith("_list.txt")
+            if not (entry.name.startswith(".") or listed) and os.path.isdir(entry.path):  # noqa: PTH112 - False for a loop
+                if entry.is_symlink() and root.resolve().is_relative_to(Path(entry.path).resolve()):
+                    found.refuse(entry.path, "a link that leads back up")
+                    continue
                 self.folders.setdefault(label_of(entry.name), []).append(Path(entry.path))
+            elif entry.name.lower().endswith(EXTENSIONS):
+                found.refuse(entry.path, "lies beside the words' folders, not in one")
 
     @property
     def labels(self) -> list[str]:
@@ -297,31 +340,57 @@ class Tree:
         return [path for folder in self.folders.get(label, ()) for path in _recordings(folder, found)]
 
 
-def _recordings(folder: Path, found: Findings) -> list[Path]:
-    """The recordings in one folder, sorted by name; files with another ending are counted in a note."""
+def _is_folder(entry: os.DirEntry) -> bool:
     try:
-        names = sorted(os.fsencode(name) for name in os.listdir(folder))  # noqa: PTH208 - names will do
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
+
+
+def _recordings(folder: Path, found: Findings) -> list[Path]:
+    """The recordings in one folder, sorted by name; whatever else may be one is refused."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted((os.fsencode(entry.name), _is_folder(entry)) for entry in scan)
     except OSError as error:
         raise KwsError(f"{folder}: cannot be read ({error.strerror}); correct the path or its permissions") from error
-    names = [os.fsdecode(name) for name in names if not name.startswith(b".")]
-    if other := [name for name in names if not name.lower().endswith((*EXTENSIONS, ".md", ".txt"))]:
-        found.notes.append(f"{label_of(folder.name)}: {len(other)} files are not {_ENDINGS} ({_some(other)})")
-    return [folder / name for name in names if name.lower().endswith(EXTENSIONS)]
+    kept: dict[str, str] = {}
+    for name, is_folder in ((os.fsdecode(name), is_folder) for name, is_folder in entries):
+        ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - for speed
+        if is_folder and ending not in EXTENSIONS:
+            for inner, _, files in os.walk(folder / name):
+                for file in sorted(files):
+                    if file.lower().endswith(EXTENSIONS):
+                        found.refuse(Path(inner, file), "lies a level deeper than <word>/<clip>")
+        elif name.startswith("."):
+            if ending in EXTENSIONS and not name.startswith("._"):  # those are what macOS remembers of a file
+                found.refuse(folder / name, "a hidden file")
+        elif ending in EXTENSIONS:
+            earlier = kept.setdefault(name[: -len(ending)], name)
+            if earlier != name:
+                found.refuse(folder / name, "the same clip in another format")
+        elif ending not in BESIDE:
+            found.refuse(folder / name, f"no recording by its name ({ending or 'without an ending'})")
+    return [folder / name for name in kept.values()]
 
 
 def _noise_files(folder: Path, found: Findings) -> list[Path]:
     paths = _recordings(folder, found)
     if not paths:
-        raise KwsError(f"{folder}: no background recordings; put {_ENDINGS} files there, or leave `noise` out")
+        raise KwsError(f"{folder}: no background recordings; put some ({USUAL}) there, or leave data.noise out")
     return paths
 
 
-def _long_recordings(folder: Path) -> list[Path]:
+def _long_recordings(folder: Path, found: Findings) -> list[Path]:
     if not folder.is_dir():
         raise KwsError(f"data.negatives: {folder} is no folder; name one with long recordings in it")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not paths:
-        raise KwsError(f"data.negatives: {folder} holds no recording ({_ENDINGS})")
+        raise KwsError(f"data.negatives: {folder} holds no recording ({USUAL})")
+    for path in files:
+        if path.suffix.lower() not in (*EXTENSIONS, *BESIDE):
+            found.refuse(path, f"no recording by its name ({path.suffix.lower() or 'without an ending'})")
     return paths
 
 
@@ -347,15 +416,15 @@ def _check_words(words: Sequence[str]) -> tuple[str, ...]:
     for word in words:
         if not isinstance(word, str):
             raise KwsError(
-                f"words holds {word!r}, which is no text; write it in quotes (YAML reads a bare yes as true)"
+                f"data.words holds {word!r}, which is no text; write it in quotes (YAML reads a bare yes as true)"
             )
         if word.startswith("_"):
-            raise KwsError(f"words holds {word!r}; folders that start with an underscore are never keywords")
+            raise KwsError(f"data.words holds {word!r}; folders that start with an underscore are never keywords")
     labels = tuple(label_of(word) for word in words)
     if not labels:
-        raise KwsError("words is empty; name at least one word, or leave it out to take them all")
+        raise KwsError("data.words is empty; name at least one word, or leave it out to take them all")
     if repeated := [label for label, count in Counter(labels).items() if count > 1]:
-        raise KwsError(f"words names {_some(repeated)} more than once; name each word once")
+        raise KwsError(f"data.words names {_some(repeated)} more than once; name each word once")
     return labels
 
 

@@ -6,11 +6,10 @@ import os
 import unicodedata
 from pathlib import Path, PurePosixPath
 
+from kws.corpus.audio import EXTENSIONS
 from kws.corpus.base import SPLITS, Corpus, Refusal
 from kws.support.errors import KwsError
 from kws.support.files import atomic
-
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a", ".aac")  # endings that a list may name
 
 
 def key(entry: str) -> str:
@@ -19,7 +18,7 @@ def key(entry: str) -> str:
     Lists travel: a corpus re-encoded as FLAC keeps its lists of `.wav`, and macOS stores `é` as two characters.
     """
     base, ending = os.path.splitext(entry)  # noqa: PTH122 - a line of a list; Path would tidy it up
-    return unicodedata.normalize("NFC", base if ending.lower() in AUDIO_ENDINGS else entry)
+    return unicodedata.normalize("NFC", base if ending.lower() in EXTENSIONS else entry)
 
 
 def read_list(path: Path) -> tuple[dict[str, str], list[Refusal], int]:

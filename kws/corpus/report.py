@@ -13,6 +13,7 @@ from rich.table import Table
 from kws.corpus.base import SPLITS
 from kws.corpus.survey import SILENT, Survey
 from kws.support.files import atomic, write_json
+from kws.support.pictures import plain, without_harm
 
 EXAMPLES = 3  # names shown of each kind of trouble; the JSON file has all
 
@@ -98,9 +99,7 @@ def picture(survey: Survey) -> Figure:
         counts = np.array([survey.totals(label, split)["clips"] for label in corpus.labels])
         axes["words"].barh(range(len(counts)), counts, left=start, label=split)
         start += counts
-    axes["words"].set_yticks(
-        range(len(corpus.labels)), [label.replace("$", r"\$") for label in corpus.labels], fontsize=7
-    )
+    axes["words"].set_yticks(range(len(corpus.labels)), [plain(label) for label in corpus.labels], fontsize=7)
     axes["words"].invert_yaxis()
     axes["words"].set_xlabel("clips")
     axes["words"].legend(fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -109,7 +108,7 @@ def picture(survey: Survey) -> Figure:
     axes["levels"].hist([m.loudest for m in survey.measured.values()], bins=40)
     axes["levels"].axvline(SILENT, color="C3", linewidth=1)
     axes["levels"].set(xlabel="level of the loudest tenth of a second, dBFS", ylabel="clips", yscale="log")
-    figure.suptitle(corpus.name.replace("$", r"\$"))
+    figure.suptitle(plain(corpus.name))
     return figure
 
 
@@ -117,7 +116,7 @@ def write_report(survey: Survey, folder: str | os.PathLike) -> list[Path]:
     """Write `corpus.json` and `corpus.png` into `folder`; returns their paths."""
     folder = Path(folder)
     write_json(folder / "corpus.json", survey.as_dict() | {"findings": findings(survey)})
-    with atomic(folder / "corpus.png") as temporary:
+    with without_harm("corpus.png"), atomic(folder / "corpus.png") as temporary:
         picture(survey).savefig(temporary, dpi=120)
     return [folder / "corpus.json", folder / "corpus.png"]
 

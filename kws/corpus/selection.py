@@ -115,10 +115,13 @@ def pieces(paths: Iterable[Path], seconds: float) -> tuple[list[Clip], list[Refu
     clips, refused = [], []
     for path in paths:
         try:
-            count = int(audio.length(path) / seconds)
+            length = audio.length(path)
         except BrokenRecording as error:
             refused.append(Refusal(error.path, error.reason))
             continue
+        count = int(length / seconds)
+        if not count:
+            refused.append(Refusal(str(path), f"{length:.1f} s are too short for a piece of {seconds:g} s"))
         clips += [Clip(path, UNKNOWN, path.stem, "training", number * seconds, seconds) for number in range(count)]
     return clips, refused
 

@@ -377,8 +377,8 @@ def _read_folder(folder: Path, sample_rate: int) -> list[np.ndarray]:
         raise KwsError(f"augment: there is no folder {str(folder)!r} of background noise; correct `folder`")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.EXTENSIONS)
     if not paths:
-        raise KwsError(f"augment: {str(folder)!r} holds no {', '.join(audio.EXTENSIONS)} recordings; add some")
-    return [audio.resample(*audio.read(path), sample_rate) for path in paths]
+        raise KwsError(f"augment: {str(folder)!r} holds no recordings ({audio.USUAL}); add some")
+    return [audio.read_at(path, sample_rate, audio.MAX_SECONDS) for path in paths]
 
 
 def _require(condition: bool, name: str, value, wanted: str) -> None:

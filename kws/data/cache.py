@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,13 +29,14 @@ import soxr
 
 from kws.corpus import audio
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, digest
+from kws.corpus.selection import NO_SPEECH
 from kws.support.content import digests, identity
 from kws.support.errors import BrokenRecording, KwsError
 from kws.support.files import atomic_folder
 from kws.support.locking import lock
 from kws.support.progress import available_cores, bar
 
-VERSION = "1"  # of what is in the folder; raise it when the same clips would give other arrays
+VERSION = "2"  # of what is in the folder; raise it when the same clips would give other arrays
 PREFIX = "waveforms-"
 CHUNK = 32  # clips a thread decodes at a time
 MAX_NOISE_SECONDS = 3600.0
@@ -67,6 +68,7 @@ class Waveforms:
     key: str
     sample_rate: int
     labels: tuple[str, ...]
+    silent: dict[str, int]  # clips for training that are silent from end to end, by label
     folder: Path
 
 
@@ -93,7 +95,7 @@ def waveforms(
         raise KwsError(f"sample_rate={sample_rate} and seconds={seconds} give no waveform; use 8000 or 16000, and 1.0")
     workers = workers or available_cores()
     directory = Path(directory)
-    with _readable_errors(directory):
+    with readable_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         with bar("checking recordings", len(corpus.clips) + len(corpus.noise), progress) as advance:
             paths = [*(clip.path for clip in corpus.clips), *corpus.noise]
@@ -138,6 +140,7 @@ def _build(
     before = {path: identity(path) for path in {clip.path for clip in corpus.clips} | set(corpus.noise)}
     classes = {label: index for index, label in enumerate(corpus.labels)}
     refused: list[Refusal] = []
+    silent: Counter[str] = Counter()
     table: dict = {"key": key, "sample_rate": sample_rate, "samples": samples, "labels": corpus.labels, "splits": {}}
     with atomic_folder(folder) as temporary, ThreadPoolExecutor(workers) as pool:
         total = len(corpus.clips) + len(corpus.noise)
@@ -152,6 +155,8 @@ def _build(
                             else:
                                 file.append(result[None])
                                 good.append(clip)
+                                if split == "training" and clip.label not in NO_SPEECH and np.abs(result).max() <= 1:
+                                    silent[clip.label] += 1
                         advance(len(chunk))
                 table["splits"][split] = {
                     "labels": [classes[clip.label] for clip in good],
@@ -168,6 +173,7 @@ def _build(
                     except BrokenRecording as error:
                         refused.append(Refusal(error.path, error.reason))
                     advance(1)
+        table["silent"] = dict(silent)
         table["refused"] = [[refusal.path, refusal.reason] for refusal in refused]
         for path, status in before.items():
             if identity(path) != status:
@@ -210,29 +216,28 @@ def _decode(chunk: Iterable[Clip], sample_rate: int, samples: int) -> list[np.nd
 
 
 def _noise(path: Path, sample_rate: int, share: float) -> np.ndarray:
-    waveform, rate = audio.read(path, max_seconds=MAX_NOISE_SECONDS)
-    return audio.resample(waveform[: round(share * len(waveform))], rate, sample_rate)
+    return audio.read_at(path, sample_rate, MAX_NOISE_SECONDS, share)
 
 
 class ArrayFile:
-    """An int16 `.npy` file that grows along its first dimension; `row` is the shape of what follows it.
+    """A `.npy` file that grows along its first dimension; `row` is the shape of what follows it.
 
     Written with ordinary writes rather than through a map: on a full disk a write fails, a map kills the process.
     """
 
-    def __init__(self, path: Path, row: tuple[int, ...]):
-        self.path, self.row, self.count = path, row, 0
+    def __init__(self, path: Path, row: tuple[int, ...], dtype: str = "<i2"):
+        self.path, self.row, self.count, self.dtype = path, row, 0, np.dtype(dtype)
         self.file = path.open("wb")
         self._write_header()
 
     def append(self, rows: np.ndarray) -> None:
-        """Add rows, (n, *row) int16."""
-        self.file.write(np.ascontiguousarray(rows, dtype="<i2").data)
+        """Add rows, (n, *row)."""
+        self.file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
         self.count += len(rows)
 
     def _write_header(self) -> None:
         # NumPy pads its headers so that the first dimension can grow in place.
-        header = {"descr": "<i2", "fortran_order": False, "shape": (self.count, *self.row)}
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.row)}
         np.lib.format.write_array_header_1_0(self.file, header)
 
     def __enter__(self) -> "ArrayFile":
@@ -241,7 +246,7 @@ class ArrayFile:
     def __exit__(self, kind, *_) -> None:
         try:
             if kind is None:
-                start = self.file.tell() - 2 * self.count * int(np.prod(self.row, dtype=np.int64))
+                start = self.file.tell() - self.dtype.itemsize * self.count * int(np.prod(self.row, dtype=np.int64))
                 self.file.seek(0)
                 self._write_header()
                 assert self.file.tell() == start, "the header has grown over the data"
@@ -275,6 +280,7 @@ def _load(folder: Path, root: Path, key: str) -> Waveforms | None:
             key=key,
             sample_rate=table["sample_rate"],
             labels=tuple(table["labels"]),
+            silent=dict(table["silent"]),
             folder=folder,
         )
     except FileNotFoundError:
@@ -301,11 +307,19 @@ def _check_share(corpus: Corpus, found: Waveforms, max_broken_share: float) -> N
         raise KwsError(
             f"{corpus.root}: {broken} of {total} clips cannot be read, more than the share of {max_broken_share:g} "
             f"that is allowed ({first}{'; …' if len(found.refused) > 3 else ''}); remove or repair them, or raise "
-            "max_broken_share"
+            "data.max_broken_share"
         )
     for split in SPLITS:
         if corpus.split(split) and not len(found.splits[split]):
             raise KwsError(f"{corpus.root}: none of the clips for {split} can be read; repair or replace them")
+    wanted = {clip.label for clip in corpus.split("training")}
+    there = {found.labels[label] for label in np.unique(found.splits["training"].labels)}
+    if missing := sorted(wanted - there):
+        first = next(refusal for refusal in found.refused if refusal.path)
+        raise KwsError(
+            f"{corpus.root}: none of the clips of {', '.join(missing)} for training can be read ({first.path!r} is "
+            f"{first.reason}); repair or replace them, or leave the words out of data.words"
+        )
 
 
 # ---- around it
@@ -334,7 +348,8 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _readable_errors(directory: Path) -> Iterator[None]:
+def readable_errors(directory: Path) -> Iterator[None]:
+    """A disk that is full or cannot be written becomes a KwsError that names the cache."""
     try:
         yield
     except OSError as error:

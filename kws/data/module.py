@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
+from kws.corpus.base import Refusal, by_reason, digest
 from kws.corpus.coloured_noise import stand_ins
 from kws.corpus.selection import is_other_speech
 from kws.data.cache import Waveforms, waveforms
@@ -21,6 +23,9 @@ from kws.support.errors import KwsError
 
 if TYPE_CHECKING:
     from kws.data.augment import Augment
+
+
+RARE = 5  # times fewer clips than the most frequent label has
 
 
 class Batch(NamedTuple):
@@ -40,6 +45,9 @@ class ClipBatches(Sampler):
 
     With a `pool`, indices of some of the clips, each epoch has all others and `drawn` of these, the likelier the higher
     their `weights`, (P,), which may change between epochs.
+
+    With `shares`, (N,), as many of the other clips are drawn as there are, each as often as its share says, to the
+    nearest whole number: one below 1 comes in some epochs, one above 1 several times in each.
     """
 
     def __init__(
@@ -53,8 +61,9 @@ class ClipBatches(Sampler):
         pool: np.ndarray | None = None,
         drawn: int = 0,
         weights: np.ndarray | None = None,
+        shares: np.ndarray | None = None,
     ):
-        self.pool, self.weights = pool, weights
+        self.pool, self.weights, self.shares = pool, weights, shares
         self.drawn = 0 if pool is None else min(drawn, len(pool))
         self.others = np.arange(clips) if pool is None else np.setdiff1d(np.arange(clips), pool)
         self.clips = len(self.others) + self.drawn
@@ -78,6 +87,10 @@ class ClipBatches(Sampler):
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         random = np.random.default_rng([self.seed, self.epoch])
         chosen = self.others
+        if self.shares is not None:
+            edges = np.cumsum(self.shares[self.others])
+            at = (np.arange(len(self.others)) + random.random()) * edges[-1] / len(self.others)
+            chosen = self.others[np.minimum(np.searchsorted(edges, at), len(self.others) - 1)]
         if self.pool is not None:
             share = self.weights / self.weights.sum()
             chosen = np.concatenate([chosen, random.choice(self.pool, self.drawn, replace=False, p=share)])
@@ -131,6 +144,8 @@ class SpeechDataModule(pl.LightningDataModule):
         workers: processes that decode; None for one per core.
         cache_dir: where decoded waveforms and features are kept.
         seed: decides the order of the clips and every augmentation.
+        balance: 0 trains on every clip once an epoch; 1 draws every label equally often, whatever its number of clips;
+            between them, a label comes as often as its number of clips to the power of 1 - balance.
         negatives_per_epoch: of the pieces of long recordings only so many are trained on in each epoch, drawn anew;
             None for all of them.
 
@@ -155,6 +170,7 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: str | Path = "cache",
         seed: int = 1,
         negatives_per_epoch: int | None = None,
+        balance: float = 0.0,
     ):
         super().__init__()
         if featurizer.sample_rate != sample_rate:
@@ -184,6 +200,11 @@ class SpeechDataModule(pl.LightningDataModule):
         if negatives_per_epoch is not None and negatives_per_epoch < 1:
             raise KwsError(f"data.negatives_per_epoch={negatives_per_epoch} must be at least 1, or null for all.")
         self.negatives_per_epoch = negatives_per_epoch
+        if not 0 <= balance <= 1:
+            raise KwsError(
+                f"data.balance={balance} must lie between 0, clips as they are, and 1, every label as often."
+            )
+        self.balance = balance
         self.negatives = self.negative_weights = None
         self.corpus: Corpus | None = None
         self.waveforms: Waveforms | None = None
@@ -220,6 +241,46 @@ class SpeechDataModule(pl.LightningDataModule):
         return np.array(
             [i for i, path in enumerate(training.paths) if counts[path] > 1 and other[training.labels[i]]], np.int64
         )
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """What was left out, by the scan and by the decoder."""
+        return tuple(dict.fromkeys((*self.corpus.refused, *self.waveforms.refused)))
+
+    def findings(self) -> list[str]:
+        """Sentences on what is not trained on, or hardly, for whoever is about to."""
+        sentences = []
+        for row in by_reason(self.refused):
+            more = row["count"] - len(row["examples"])
+            names = ", ".join(map(repr, row["examples"])) + (f" and {more} more" if more else "")
+            sentences.append(f"left out {row['count']}: {row['reason']} ({names})")
+        sentences += self.corpus.notes
+        if self.waveforms.silent:
+            counts = ", ".join(f"{label}: {count}" for label, count in self.waveforms.silent.items())
+            sentences.append(f"clips for training that are silent from end to end: {counts}")
+        counts = np.bincount(self.clip_labels("training"), minlength=len(self.labels))
+        rare, frequent = int(counts.argmin()), int(counts.argmax())
+        if counts[rare] * RARE < counts[frequent] and not self.balance:
+            sentences.append(
+                f"{self.labels[rare]} has {counts[rare]} clips for training, {self.labels[frequent]} has "
+                f"{counts[frequent]}; data.balance=1 draws every label as often"
+            )
+        return sentences
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What tells these clips from others: how many, how long, and a digest of their names, labels and order."""
+        splits = self.waveforms.splits
+        rows = (
+            (split, self.labels[label], *Path(path).parts[-2:])
+            for split, clips in splits.items()
+            for label, path in zip(clips.labels, clips.paths, strict=True)
+        )
+        return {
+            "clips": {split: len(clips) for split, clips in splits.items()},
+            "seconds": self.seconds,
+            "digest": digest(rows),
+        }
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""
@@ -260,6 +321,8 @@ class SpeechDataModule(pl.LightningDataModule):
         drawn = {}
         if training and self.limit_clips is None and self.negatives is not None and len(self.negatives):
             drawn = {"pool": self.negatives, "drawn": self.negatives_per_epoch, "weights": self.negative_weights}
+        if training and self.balance:
+            drawn["shares"] = (np.maximum(np.bincount(labels), 1) ** -float(self.balance))[labels]
         sampler = ClipBatches(
             len(dataset),
             self.batch_size if training else self.evaluation_batch_size,

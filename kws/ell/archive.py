@@ -22,7 +22,7 @@ LARGEST_FILE = 1 << 30  # bytes
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.+-])")
-_STRING = re.compile(r'"((?:[^"\\\x00-\x1f]|\\.)*)"')
+_IN_STRING = re.compile(r'["\\\x00-\x1f]')
 _NUMBERS = re.compile(r"\[([0-9eE+\-., \t\r\n]*)\]")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 _WORD = re.compile(r'"[^"\n]{0,60}"?|[^\s,:{}\[\]]{1,60}|.', re.DOTALL)
@@ -99,14 +99,25 @@ class _Reader:
 
     def string(self) -> str:
         self.peek()
-        match = _STRING.match(self.text, self.offset)
-        if match is None:
+        text = self.quoted()
+        if text is None:
             raise self.error(f"expected a quoted text, {self.found()}")
-        if not match[1]:
+        if not text:
             raise self.error("ELL cannot read an empty text")
-        text = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), match[1]) if "\\" in match[1] else match[1]
-        self.offset = match.end()
-        return text
+        self.offset += len(text) + 2
+        return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), text) if "\\" in text else text
+
+    def quoted(self) -> str | None:
+        """What stands between quotes here, as it is written; None where there is no such text, or no end of it."""
+        start = end = self.offset + 1
+        if self.text[self.offset : start] != '"':
+            return None
+        # Not by one pattern: it would remember every character of a text without an end.
+        while (found := _IN_STRING.search(self.text, end)) and found[0] == "\\":
+            if self.text[found.end() : found.end() + 1] == "\n":
+                return None
+            end = found.end() + 1
+        return self.text[start : found.start()] if found and found[0] == '"' else None
 
     def key(self, key: str) -> None:
         """Pass ``"key":``, which must be the next property."""
@@ -122,8 +133,7 @@ class _Reader:
     def next_key(self) -> str | None:
         """The key that comes next, without passing it."""
         self.peek()
-        match = _STRING.match(self.text, self.offset)
-        return match[1] if match else None
+        return self.quoted()
 
     def number(self) -> str:
         self.peek()

@@ -78,6 +78,8 @@ class Model(Struct):
         ids = {node.id for node in self.nodes}
 
         for index, node in enumerate(self.nodes):
+            if not node.id or any(character.isspace() for character in node.id):
+                raise ModelError(f"{node.label}: the id {node.id!r} has a blank, and ELL cannot refer to it", index)
             if node.id in sizes:
                 raise ModelError(f"{node.label}: the id {node.id!r} is used twice", index)
             for _, p, source in node.ports():

@@ -1,7 +1,8 @@
 """A spotter judged the way it is used: as streams, with its detector and decoder, through every runtime."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,37 +159,36 @@ def judge_runtimes(
     }
 
 
-def draw(spotter: Spotter, results: Mapping[str, Any], detection: Detection | None) -> dict[str, Figure]:
-    """Every picture of an evaluation, by name."""
-    figures: dict[str, Figure] = {}
+def draw(spotter: Spotter, results: Mapping[str, Any], detection: Detection | None) -> dict[str, Callable[[], Figure]]:
+    """What draws every picture of an evaluation, by its name."""
+    figures: dict[str, Callable[[], Figure]] = {}
     streaming = results.get("streaming")
     shown = [mode for mode in MODES if streaming and mode in streaming]
     if shown:
-        figures["modes"] = pictures.modes(streaming, results["clips"]["accuracy"], "Accuracy on a stream")
+        accuracy = results["clips"]["accuracy"]
+        figures["modes"] = partial(pictures.modes, streaming, accuracy, "Accuracy on a stream")
     if detection is not None and "detection" in results:
         found = results["detection"]
         curves = {name: kind["curve"] for name, kind in found["kinds"].items()}
         points, title = found["operating_points"], "Misses against false alarms of each kind"
-        figures["det"] = pictures.det_curve(curves, points, title, found.get("reference"))
+        figures["det"] = partial(pictures.det_curve, curves, points, title, found.get("reference"))
         if found["misses_by_snr"]:
-            figures["misses"] = pictures.miss_rates(found)
+            figures["misses"] = partial(pictures.miss_rates, found)
         samples, truths = stretch(detection.stream, TIMELINE_SECONDS)
-        figures["timeline"] = timeline(spotter, samples, truths, "The first seconds of the long stream")
+        figures["timeline"] = partial(timeline, spotter, samples, truths, "The first seconds of the long stream")
     if shown:
         mode = shown[-1]
         name = f"stream, {'reset by the VAD' if mode == 'vad' else mode}"
-        figures["confusion"] = clip_pictures.confusion(streaming[mode]["confusion"], list(spotter.labels), name)
+        counts = streaming[mode]["confusion"]
+        figures["confusion"] = partial(clip_pictures.confusion, counts, list(spotter.labels), name)
     return figures
 
 
-def render(figures: Mapping[str, Figure]) -> dict[str, bytes]:
-    """Figures as PNG files, drawn once for all who want them."""
-    rendered = {}
-    for name, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-        rendered[name] = buffer.getvalue()
-    return rendered
+def render(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def log(directory: Path, results: Mapping[str, Any], rendered: Mapping[str, bytes]) -> None:

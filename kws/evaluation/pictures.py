@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from kws.support.pictures import plain
+
 
 def det_curve(
     curves: Mapping[str, Mapping[str, Any]],
@@ -27,7 +29,7 @@ def det_curve(
     floor = min([*nonzero, 1.0]) / 3  # no false alarm has no place on a logarithmic axis: it is drawn here
     for name, curve in curves.items():
         alarms = np.maximum(np.asarray(curve["false_alarms"], float), floor)
-        axes.plot(alarms, 100 * np.asarray(curve["miss_rate"], float), marker=".", ms=3, lw=1, label=name)
+        axes.plot(alarms, 100 * np.asarray(curve["miss_rate"], float), marker=".", ms=3, lw=1, label=plain(name))
     for point in points:
         if point["threshold"] is None:
             continue
@@ -40,7 +42,7 @@ def det_curve(
         )  # fmt: skip
     if reference is not None:
         at = reference["false_alarms_per_hour"], 100 * reference["miss_rate"]
-        axes.plot(*at, "x", ms=9, color="k", label=reference["who"])
+        axes.plot(*at, "x", ms=9, color="k", label=plain(reference["who"]))
     axes.set_xscale("log")
     axes.set(title=title, xlabel=f"false alarms per hour (none: drawn at {floor:.2g})", ylabel="missed keywords, %")
     axes.set_ylim(0, 100)

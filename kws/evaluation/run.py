@@ -1,5 +1,6 @@
 """python evaluate.py: a stored spotter measured as it is used."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from kws.corpus import SPLITS
+from kws.data import SpeechDataModule
 from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter
 from kws.evaluation.console import show
@@ -15,7 +17,8 @@ from kws.evaluation.report import write_report
 from kws.program import stored as stored_program
 from kws.runs import hparams, summary
 from kws.runs.configuration import build
-from kws.runs.names import EVALUATION, EXPORTS, INT8, REPORT, RESULTS, SPOTTER
+from kws.runs.latest import find
+from kws.runs.names import EVALUATION, EVALUATIONS, EXPORTS, INT8, REPORT, RESULTS, SPOTTER
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
 from kws.spotter.quantized import with_program
@@ -23,6 +26,7 @@ from kws.spotter.runtime import log_probabilities
 from kws.support import files
 from kws.support.environment import environment
 from kws.support.errors import KwsError
+from kws.support.pictures import without_harm
 
 
 def evaluate(config: DictConfig) -> float:
@@ -31,14 +35,18 @@ def evaluate(config: DictConfig) -> float:
         raise KwsError(f"split={config.split!r} is unknown; choose one of {', '.join(SPLITS)}.")
     if config.calibrate and not config.detection.hours > 0:
         raise KwsError("calibrate=true needs a stream to choose the threshold on; set detection.hours above 0.")
+    config.run = str(find(config.run))
     spotter, run_directory = load_spotter(config.run)
     if config.weights != "float32":
         spotter = in_integers(spotter, run_directory, config)
     if not spotter.classifier.streams:
         leave_out_streams(config, type(spotter.classifier).__name__)
-    beside = run_directory if config.weights == "float32" else run_directory / config.weights
-    output = Path(config.output) if config.output else beside
     data = open_data(config, spotter, run_directory)
+    beside = run_directory if config.weights == "float32" else run_directory / config.weights
+    output = Path(config.output) if config.output else beside / place(config, spotter, data)
+    files.refuse_unwritable(output)
+    for folder in (output, output / "pictures"):
+        files.clear_remains(folder)
     # Exported files hold the detector that was stored, whatever is chosen or calibrated here.
     stored, _ = load_spotter(config.run)
     equip(spotter, config)
@@ -94,18 +102,30 @@ def evaluate(config: DictConfig) -> float:
         definition,
         config.runtime_clips,
     )
-    pictures = as_used.render(as_used.draw(spotter, results, detection))
-    for name, png in pictures.items():
-        with files.atomic(output / "pictures" / f"{name}.png") as temporary:
-            temporary.write_bytes(png)
-    as_used.log(output / "tensorboard" / "evaluation", results, pictures)
-    write_report(output / REPORT, results, pictures)
     files.write_json(output / EVALUATION, results)
-    if output == run_directory and (output / RESULTS).is_file():
-        hparams.write(output)
+    pictures: dict[str, bytes] = {}
+    for name, figure in as_used.draw(spotter, results, detection).items():
+        with without_harm(f"{name}.png"), files.atomic(output / "pictures" / f"{name}.png") as temporary:
+            pictures[name] = as_used.render(figure())
+            temporary.write_bytes(pictures[name])
+    write_report(output / REPORT, results, pictures)
+    with without_harm("what TensorBoard shows"):
+        as_used.log(output / "tensorboard" / "evaluation", results, pictures)
+        if output == run_directory and (output / RESULTS).is_file():
+            hparams.write(output)
     show(results, summary.make_console())
     summary.show_evaluation(results, output)
     return results["clips"]["accuracy"]
+
+
+def place(config: DictConfig, spotter: Spotter, data: SpeechDataModule) -> str:
+    """Where below its run an evaluation is written: its own test split in the run itself, any other in evaluations/."""
+    fingerprint = data.corpus.fingerprint()
+    own = config.get("data") is None or spotter.about.get("corpus_fingerprint") in (None, fingerprint)
+    if own and config.split == "testing":
+        return "."
+    name = re.sub(r"[^A-Za-z0-9]+", "-", data.corpus.name).strip("-")[:40]
+    return str(Path(EVALUATIONS) / (config.split if own else f"{name}_{fingerprint[:8]}_{config.split}"))
 
 
 def in_integers(spotter: Spotter, run_directory: Path, config: DictConfig) -> Spotter:

@@ -30,6 +30,8 @@ from kws.support import files
 from kws.support.onnx_session import session
 
 FILE_NAME = "stream.onnx"
+FRONT = "front_"
+"""What the names of the nodes begin with that make features of samples, and the detector's."""
 
 
 def stream_model(spotter: Spotter) -> onnx.ModelProto:
@@ -44,7 +46,9 @@ def stream_model(spotter: Spotter) -> onnx.ModelProto:
     graph = Graph("stream")
     stream = StreamTranslator(graph, program)
     stream.values[SAMPLES] = graph.input(SAMPLES, ["streams", program.input_size])
+    graph.prefix = FRONT  # for whoever quantizes the file: these nodes must stay as they are
     stream.run(step for step in program.steps if step in program.front or isinstance(step, s.Detector))
+    graph.prefix = ""
     states = program.states_of(program.network)
     for state in states:
         graph.input(state.name, ["streams", state.size])

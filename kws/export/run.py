@@ -8,12 +8,15 @@ from omegaconf import DictConfig
 from kws.export.base import Probe
 from kws.runs import summary
 from kws.runs.stored import load_spotter, open_data
+from kws.support import files
 
 
 def export(config: DictConfig) -> None:
     """Write and check every chosen export, and print the paths."""
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory / "exports"
+    files.refuse_unwritable(output)
+    files.clear_remains(output)
     data = open_data(config, spotter, run_directory)
     probe = Probe.of(data)
     exporters = instantiate(config.get("export") or {}).values()

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.corpus.audio import opened
+from kws.corpus.audio import EXTENSIONS, cancelling, mixed, opened
 from kws.support.errors import BrokenRecording, KwsError
 
 SECONDS = 10.0
@@ -44,11 +44,12 @@ def read_file(path: Path, rate: int) -> Iterator[tuple[np.ndarray, float]]:
     with opened(path) as file:
         resampler = Resampler(file.samplerate, rate)
         size, count = round(SECONDS * file.samplerate), 0
+        channel = cancelling(file, file.frames) if file.channels > 1 else None
         while True:
             block = file.read(size, dtype="float32", always_2d=True)  # (frames, channels)
             count += len(block)
             last = len(block) < size
-            yield resampler(np.ascontiguousarray(block.mean(axis=1)), last), count / file.samplerate
+            yield resampler(np.ascontiguousarray(mixed(block, channel)), last), count / file.samplerate
             if last:
                 break
     if not count:
@@ -69,7 +70,7 @@ def expand(paths: Iterable[str]) -> Iterator[Path]:
     Raises:
         KwsError: a folder without any recording.
     """
-    known = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".opus", ".snd"}
+    known = {f".{name.lower()}" for name in soundfile.available_formats()} | set(EXTENSIONS)
     for path in map(Path, paths):
         if not path.is_dir():
             yield path

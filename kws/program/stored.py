@@ -7,7 +7,7 @@ side of a power of two on another machine. What was exported is therefore kept.
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -64,6 +64,9 @@ def read(path: str | Path, original: Program) -> Program:
     if not path.is_file():
         raise KwsError(f"there is no integer network at {str(path)!r}; export it first.")
     try:
+        with ZipFile(path) as archive:  # NumPy packs nothing here, so what is larger than its file is none of ours
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                raise ValueError("packed")
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(str(arrays.pop("header")))
@@ -72,7 +75,7 @@ def read(path: str | Path, original: Program) -> Program:
         network = [_step(number, dict(plain), arrays) for number, plain in enumerate(header["steps"])]
         for step in network:
             q.check(step)
-    except (BadZipFile, ValueError, KeyError, TypeError, EOFError, OSError) as error:
+    except (BadZipFile, ValueError, KeyError, TypeError, EOFError, OSError, MemoryError) as error:
         raise KwsError(f"{str(path)!r} cannot be read as an integer network (damaged or another kind).") from error
     own = {step.name for step in original.network}
     last = max(i for i, step in enumerate(original.steps) if step.name in own)

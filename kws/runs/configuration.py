@@ -1,9 +1,11 @@
 """Between Hydra and the package: resolvers of the configs, and errors as sentences."""
 
 import difflib
+import errno
 import os
 import re
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -19,14 +21,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from kws.runs import trusted
 from kws.runs.jobs import job_directory, key_of
-from kws.runs.names import ERROR, OVERRIDES
+from kws.runs.latest import find
+from kws.runs.names import COMPOSITION, ERROR, OVERRIDES
+from kws.runs.trusted import CONFIGS
 from kws.support import files
 from kws.support.environment import fast_precision, keep_freed_memory
-from kws.support.errors import KwsError
+from kws.support.errors import Interrupted, KwsError
 
-CONFIGS = Path(__file__).parents[2] / "conf"
-
+UNWRITABLE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR}
 MOVED = {
     "kws.featurizer.": "kws.spotter.featurizer.",
     "kws.vad.": "kws.spotter.vad.",
@@ -40,6 +44,10 @@ def _unique(folder: str) -> str:
     return str(Path("outputs") / folder / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(2)}")
 
 
+def _run_directory(resume: str | None) -> str:
+    return str(find(resume, begun=True)) if resume else _unique("")
+
+
 def register_resolvers() -> None:
     """Make the functions that the configs call known to OmegaConf."""
     once = {"replace": True, "use_cache": True}
@@ -47,17 +55,17 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("filters", lambda rate: max(round(rate / 200), 1), replace=True)
     OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
     OmegaConf.register_new_resolver("is_terminal", lambda: sys.stderr.isatty(), replace=True)
-    OmegaConf.register_new_resolver("run_directory", lambda resume: resume or _unique(""), **once)
+    OmegaConf.register_new_resolver("run_directory", _run_directory, **once)
     OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)
     OmegaConf.register_new_resolver("sweep_directory", lambda: _unique("multirun"), **once)
 
 
 def stored(path: Path) -> DictConfig:
-    """The configuration that a run wrote, also before modules had their present places."""
-    text = path.read_text(encoding="utf-8")
-    for before, now in MOVED.items():
-        text = re.sub(rf"(_target_:\s*){re.escape(before)}", rf"\g<1>{now}", text)
-    return OmegaConf.create(text)
+    """The configuration that a run wrote, also before modules had their present places.
+
+    It may come from a stranger: `trusted.refuse_strange_targets` before anything of it is instantiated.
+    """
+    return trusted.read(path, MOVED)
 
 
 def build(config: DictConfig, group: str, **facts: Any) -> Any:
@@ -82,6 +90,9 @@ def sentence(error: Exception) -> str | None:
         return f"{key.group(1)}: {' '.join(str(cause).split())}; check the values of {key.group(1)}.*"
     if isinstance(error, (KwsError, MisconfigurationException)):
         return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        where = repr(error.filename) if error.filename else "the output"
+        return f"{where} cannot be written ({error.strerror}); make room, or choose another directory."
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         first = str(error).splitlines()[0]
@@ -98,10 +109,12 @@ def start(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints and exits by itself
     try:
         main()
-    except (KwsError, HydraException, OmegaConfBaseException) as error:
-        if wanted:
+    except (KwsError, HydraException, OmegaConfBaseException, OSError) as error:
+        known = isinstance(error, (KwsError, HydraException, OmegaConfBaseException))  # some are OSErrors too
+        text = command_line_sentence(error) if known else sentence(error)
+        if wanted or text is None:
             raise
-        print(f"error: {command_line_sentence(error)}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -159,6 +172,12 @@ def refuse_wrong_types(config: DictConfig) -> None:
                 raise KwsError(f"{key}={given!r} must be a number or truth value, such as {str(usual).lower()}.")
 
 
+def resuming(directory: str) -> str:
+    """The command that goes on with a run, with what a shell and Hydra need around unusual paths."""
+    plain = re.fullmatch(r"[\w./:-]+", directory)
+    return "python train.py " + (f"resume={directory}" if plain else shlex.quote(f"resume='{directory}'"))
+
+
 def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     """Call `task` under the machine settings of `config`, with errors as sentences.
 
@@ -179,9 +198,12 @@ def run(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
         if sweep:
             (directory / ERROR).unlink(missing_ok=True)
         return result
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as interruption:
+        begun = "resume" in config and (Path(config.directory) / COMPOSITION).is_file()
+        print(
+            f"Interrupted; it goes on with {resuming(config.directory)}" if begun else "Interrupted.", file=sys.stderr
+        )
+        sys.exit(interruption.status if isinstance(interruption, Interrupted) else Interrupted.status)
     except Exception as error:
         text = sentence(error)
         if os.environ.get("KWS_TRACEBACK") == "1" and not sweep:

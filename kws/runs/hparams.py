@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from kws.runs.names import CONFIG
 from kws.runs.record import read, read_run, row
+from kws.support import plain_yaml
 
 FOLDER = Path("tensorboard", "figures")
 """Below a run. A folder of its own: all scalars beside the settings become columns of the tab, and no others.
@@ -40,7 +40,7 @@ def write(directory: Path) -> None:
 
 def stored_settings(directory: Path) -> dict[str, Any]:
     """The run's settings, flat; nothing where they cannot be read."""
-    settings, _ = read(directory / CONFIG, yaml.safe_load)
+    settings, _ = read(directory / CONFIG, plain_yaml.parse)
     return flat(settings) if isinstance(settings, Mapping) else {}
 
 

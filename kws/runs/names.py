@@ -6,6 +6,7 @@ OVERRIDES = "overrides.yaml"  # the command line
 SPOTTER = "spotter.ckpt"
 RESULTS = "results.json"
 EVALUATION = "evaluation.json"
+EVALUATIONS = "evaluations"  # those of other corpora and splits, a folder each
 REPORT = "evaluation.html"
 EXPORTS = "exports"
 INT8 = "c_int8/int8.npz"  # below exports/: the network in integers

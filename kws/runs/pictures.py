@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from kws.support.pictures import plain
+
 
 def features(array: np.ndarray, hop_seconds: float, title: str) -> Figure:
     """Features of a clip, (T, F), over time."""
@@ -10,7 +12,7 @@ def features(array: np.ndarray, hop_seconds: float, title: str) -> Figure:
     axes = figure.subplots()
     frames, filters = array.shape
     image = axes.imshow(array.T, origin="lower", aspect="auto", extent=(0, frames * hop_seconds, 0, filters))
-    axes.set(title=title, xlabel="seconds", ylabel="feature")
+    axes.set(title=plain(title), xlabel="seconds", ylabel="feature")
     figure.colorbar(image, ax=axes)
     return figure
 
@@ -24,8 +26,9 @@ def confusion(counts: np.ndarray, labels: list[str], title: str) -> Figure:
     figure = Figure(figsize=(edge + 1, edge), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(size), labels, rotation=90)
-    axes.set_yticks(range(size), labels)
+    words = [plain(label) for label in labels]
+    axes.set_xticks(range(size), words, rotation=90)
+    axes.set_yticks(range(size), words)
     axes.set(title=title, xlabel="given", ylabel="true")
     for row, column in zip(*np.nonzero(counts), strict=True):
         dark = shares[row, column] > 0.5

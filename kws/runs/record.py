@@ -13,6 +13,7 @@ import yaml
 from kws.runs import cost
 from kws.runs.names import COMPOSITION, CONFIG, ERROR, EVALUATION, MODES, OVERRIDES, REPORT, RESULTS, SPOTTER
 from kws.spotter import Spotter
+from kws.support import plain_yaml
 from kws.support.errors import KwsError
 
 MARKS = (RESULTS, CONFIG, COMPOSITION, ERROR)
@@ -23,7 +24,9 @@ KIND = "false_alarms_"
 """What the columns with false alarms of a kind begin with."""
 DONE = "done"
 # What two runs may differ in and still be the same configuration: how and where they ran, not what.
-NOT_CONFIGURATION = {"seed", "directory", "resume", "summary", "threads", "cache_dir", "logger", "export", "workers"}
+NOT_CONFIGURATION = {
+    "seed", "directory", "resume", "new_cycle", "summary", "threads", "cache_dir", "logger", "export", "workers",
+}  # fmt: skip
 
 
 @dataclass
@@ -122,7 +125,7 @@ def read_run(directory: Path, name: str, measure: bool = False) -> Run:
         modes = {mode: share(get(evaluation, "streaming", mode, "accuracy")) for mode in MODES}
         run.streaming = {mode: accuracy for mode, accuracy in modes.items() if accuracy is not None}
         fill_detection(run, get(evaluation, "detection", "operating_points"))
-    overrides, _ = read(directory / OVERRIDES, yaml.safe_load)
+    overrides, _ = read(directory / OVERRIDES, plain_yaml.parse)
     if isinstance(overrides, list):
         run.overrides = tuple(map(str, overrides))
     run.configuration = configuration(directory)
@@ -209,7 +212,7 @@ def linkable(directory: Path) -> Iterator[str]:
 def configuration(directory: Path) -> str:
     """A key that runs have in common which differ in their seed alone; empty where the settings cannot be read."""
     for name in (COMPOSITION, CONFIG):
-        settings, _ = read(directory / name, yaml.safe_load)
+        settings, _ = read(directory / name, plain_yaml.parse)
         if isinstance(settings, dict):
             return fingerprint(settings)
     return ""

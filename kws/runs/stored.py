@@ -8,14 +8,16 @@ from omegaconf import DictConfig
 
 from kws.data import SpeechDataModule
 from kws.runs.configuration import stored
+from kws.runs.latest import find
 from kws.runs.names import CONFIG, SPOTTER
+from kws.runs.trusted import refuse_strange_targets
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
 
 
 def load_spotter(run: str | Path) -> tuple[Spotter, Path]:
-    """The spotter of a run directory (or of a spotter file itself), and the directory it lies in."""
-    path = Path(run)
+    """The spotter of a run directory (of a spotter file itself, or of the ``last`` run), and where it lies."""
+    path = find(run)
     if not path.exists():
         raise KwsError(f"run={run}: there is no such directory; name the one that train.py printed last.")
     if path.is_dir():
@@ -32,7 +34,10 @@ def open_data(config: DictConfig, spotter: Spotter, directory: Path) -> SpeechDa
         path = directory / CONFIG
         if not path.is_file():
             raise KwsError(f"{str(directory)!r} has no {CONFIG} that says which corpus to use; choose one with data=…")
-        data = stored(path).data
+        data = stored(path).get("data")
+        if not isinstance(data, DictConfig):
+            raise KwsError(f"{str(path)!r} does not say which corpus to use; choose one with data=…")
+        refuse_strange_targets(data, path)
     else:
         data.sample_rate = spotter.sample_rate
     module = instantiate(

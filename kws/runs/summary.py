@@ -11,9 +11,10 @@ from kws.runs.names import CONFIG, EVALUATION, RESULTS, SPOTTER
 
 
 def make_console() -> Console:
-    """A console that never breaks a line that a file or a pipe could hold."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    """A console that never breaks a line that a file or a pipe could hold, and prints words as they are written."""
+    as_it_is = {"highlight": False, "markup": False, "emoji": False}
+    console = Console(**as_it_is)
+    return console if console.is_terminal else Console(**as_it_is, width=120)
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -44,7 +45,8 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     table.add_row("parameters", f"{results['parameters']:,}")
     table.add_row("training", f"{training['epochs']} epochs in {training['seconds']:.0f} s")
     if results["corpus"]["refused"]:
-        table.add_row("recordings left out", str(len(results["corpus"]["refused"])))
+        counts = [row["count"] for row in results["corpus"].get("left_out", ())]
+        table.add_row("recordings left out", str(sum(counts) or len(results["corpus"]["refused"])))
     for name, parity in results["parity"].items():
         table.add_row(f"{name} against PyTorch", parity_text(parity))
     for name, figures in results["native"].items():

@@ -17,6 +17,7 @@ from kws.support.errors import KwsError
 
 PRE_EMPHASIS = 0.97
 INT16_SCALE = 32768.0
+LARGEST_FFT, LARGEST_FILTERBANK = 1 << 16, 1 << 24
 
 
 class FeaturizerState(NamedTuple):
@@ -105,6 +106,12 @@ class Featurizer(nn.Module):
             raise KwsError(
                 f"featurizer.fft_size={s['fft_size']} is smaller than featurizer.window_size={s['window_size']}; "
                 "leave it null to have it follow the window."
+            )
+        size = s["fft_size"] or s["window_size"]
+        if size > LARGEST_FFT or size * s["num_filters"] > LARGEST_FILTERBANK:
+            raise KwsError(
+                f"featurizer: {s['num_filters']} filters over windows of {size} samples are more than can be meant; "
+                "lower featurizer.window_size or featurizer.num_filters."
             )
         if s["filterbank"] not in ("mel", "linear"):
             raise KwsError(f"featurizer.filterbank={s['filterbank']!r} is unknown; choose mel or linear.")

@@ -1,6 +1,5 @@
 """The unit that travels: everything a device needs to spot keywords, in one object and one file."""
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +12,17 @@ from kws.program import Program
 from kws.spotter.decoder import Decoder
 from kws.spotter.featurizer import Featurizer, FeaturizerState
 from kws.spotter.vad import VadState, VoiceActivityDetector
-from kws.support import files
+from kws.support import tensors
 from kws.support.errors import KwsError
 
 FORMAT = "kws.spotter"
 VERSION = 1
 
 
+LARGEST = 1 << 20
+"""Of any number in a spotter's settings."""
+REPEATED = ("num_layers", "stacks", "pointwise")
+"""Settings of networks that say how often something is made, with weights of its own."""
 RESTING = "_silence_"
 """The label, where a corpus has it, of what is heard when nothing is said."""
 
@@ -175,27 +178,40 @@ class Spotter(nn.Module):
         Args:
             path: the file.
             small: with weights in float16, a little over half the size. They come back as float32, rounded.
+
+        Raises:
+            KwsError: weights that are not finite.
         """
-        weights = halved(self.state_dict()) if small else self.state_dict()
-        content = {"format": FORMAT, "version": VERSION, "settings": self.settings, "weights": weights}
-        with files.atomic(path) as temporary:
-            torch.save(content, temporary)
+        weights = self.state_dict()
+        if (name := tensors.not_finite(weights)) is not None:
+            raise KwsError(f"the weights {name} are not finite, so {str(path)!r} is not written; lower optimizer.lr.")
+        weights = halved(weights) if small else weights
+        tensors.save({"format": FORMAT, "version": VERSION, "settings": self.settings, "weights": weights}, path)
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> "Spotter":
-        """An untrained spotter of these `settings`."""
+    def from_settings(cls, settings: Mapping[str, Any], device: str = "cpu") -> "Spotter":
+        """An untrained spotter of these `settings`; on the device ``meta`` its network takes no memory."""
         network = dict(settings["classifier"])
         name = network.pop("network")
         if name not in NETWORKS:
             raise KwsError(f"the network {name!r} is unknown to this version; it knows {', '.join(NETWORKS)}.")
-        return cls(
-            featurizer=Featurizer(**settings["featurizer"]),
-            classifier=NETWORKS[name](**network),
+        with torch.device(device):
+            classifier = NETWORKS[name](**network)
+        featurizer = Featurizer(**settings["featurizer"])
+        spotter = cls(
+            featurizer=featurizer,
+            classifier=classifier,
             labels=settings["labels"],
             vad=VoiceActivityDetector(**settings["vad"]) if settings["vad"] else None,
             decoder=settings["decoder"],
             about=settings["about"],
         )
+        sizes = [(network["num_classes"], len(spotter.labels)), (network["input_size"], featurizer.num_features)]
+        sizes += [(spotter.vad.settings["num_features"], featurizer.num_features)] if spotter.vad else []
+        for given, wanted in sizes:
+            if given != wanted:
+                raise KwsError(f"its parts do not fit together ({given} and {wanted}); make the file again.")
+        return spotter
 
     @classmethod
     def load(cls, path: str | Path) -> "Spotter":
@@ -207,19 +223,27 @@ class Spotter(nn.Module):
         path = Path(path)
         if not path.is_file():
             raise KwsError(f"there is no spotter at {str(path)!r}; name the run directory that train.py printed last.")
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            raise KwsError(f"{str(path)!r} cannot be read as a spotter (damaged or another kind of file).") from error
+        content = tensors.load(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise KwsError(f"{str(path)!r} is not a spotter; a Lightning checkpoint is, for instance, something else.")
-        if content["version"] > VERSION:
-            raise KwsError(f"{str(path)!r} was written by a newer kws (version {content['version']}); update kws.")
-        spotter = cls.from_settings(content["settings"])
+        version = content.get("version")
+        if not isinstance(version, int) or version > VERSION:
+            raise KwsError(f"{str(path)!r} was written by a newer kws (version {version}); update kws.")
         try:
-            spotter.load_state_dict(content["weights"])
-        except RuntimeError as error:
-            raise KwsError(f"the weights in {str(path)!r} do not fit its own settings: {error}") from error
+            settings, weights = content["settings"], content["weights"]
+            refuse_absurd(settings)
+            for name, value in settings["classifier"].items():
+                if name in REPEATED and value > len(weights):
+                    raise KwsError(f"{value} {name} are more than the weights beside them; make the file again.")
+            # By the sizes first, without the memory for them: the file may have been made to fill it.
+            refuse_misfits(cls.from_settings(settings, "meta"), weights)
+            spotter = cls.from_settings(settings)
+            spotter.load_state_dict(weights)
+        except KwsError as error:
+            raise KwsError(f"{str(path)!r}: {error}") from error
+        except Exception as error:  # settings from anywhere can be wrong in any way
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise KwsError(f"no spotter can be made of {str(path)!r} ({reason}); make it again.") from error
         return spotter.eval()
 
 
@@ -230,3 +254,34 @@ def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts = together.split([tensor.numel() for tensor in floats.values()])
     small = {name: part.view(tensor.shape) for (name, tensor), part in zip(floats.items(), parts, strict=True)}
     return {name: small.get(name, tensor) for name, tensor in weights.items()}
+
+
+def refuse_absurd(value: Any, name: str = "settings") -> None:
+    """Raise KwsError for anything in stored settings but plain values of a size that could be meant."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_absurd(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            refuse_absurd(item, f"{name}[{number}]")
+    elif isinstance(value, int | float):
+        if not -LARGEST <= value <= LARGEST and not name.startswith("settings.about"):
+            raise KwsError(f"{name}={value} can be no spotter's; make the file again.")
+    elif value is not None and not isinstance(value, str):
+        raise KwsError(f"{name} is no plain value but a {type(value).__name__}; make the file again.")
+
+
+def refuse_misfits(spotter: Spotter, weights: Mapping[str, Tensor]) -> None:
+    """Raise KwsError where stored weights are not those of a spotter, or not finite."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in spotter.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != wanted:
+        name = min(name for name in wanted | found if wanted.get(name) != found.get(name))
+        raise KwsError(
+            f"the weights do not fit the settings beside them: {name} is {found.get(name)}, not {wanted.get(name)}; "
+            "make the file again."
+        )
+    if any(tensor.layout != torch.strided or tensor.device.type != "cpu" for tensor in weights.values()):
+        raise KwsError("the weights are no plain arrays; make the file again.")
+    if (name := tensors.not_finite(weights)) is not None:
+        raise KwsError(f"the weights {name} are not finite; train again, with a lower optimizer.lr.")

@@ -97,10 +97,7 @@ class StreamingSpotter:
                 f"a block of audio came at {sample_rate} Hz, but this spotter hears {self.spotter.sample_rate} Hz; "
                 "resample the block and hand it in again with the same state."
             )
-        block, repaired, clipped = clean(samples)
-        streams = len(state.leftover)
-        if len(block) != streams:
-            raise KwsError(f"a block for {len(block)} streams came with the state of {streams}; they must be as many.")
+        block, repaired, clipped = clean(samples, len(state.leftover))
         block = torch.cat([state.leftover, block.to(state.leftover.device)], dim=1)
         hop = self.spotter.featurizer.hop_size
         hops = block.shape[1] // hop
@@ -184,14 +181,18 @@ class StreamingSpotter:
             yield from heard.detections[0]
 
 
-def clean(samples: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def clean(samples: Tensor | np.ndarray, streams: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """Audio of any numeric type to float32 (B, S) in [-1, 1].
+
+    Args:
+        samples: (S,) or (B, S); of a single stream (S, 1) too, as sound cards hand it over.
+        streams: B.
 
     Returns:
         The samples, and per stream how many were not finite and how many lay beyond full scale, both (B,).
 
     Raises:
-        KwsError: not numeric, or not of shape (S,) or (B, S).
+        KwsError: not numeric, of another shape, or of several channels.
     """
     if not isinstance(samples, Tensor):
         array = np.asarray(samples)
@@ -204,6 +205,15 @@ def clean(samples: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         samples = samples[None]
     if samples.dim() != 2:
         raise KwsError(f"audio must have the shape (samples,) or (streams, samples), not {tuple(samples.shape)}.")
+    if streams == 1 and samples.shape[1] == 1:
+        samples = samples.T
+    if streams == 1 and 1 < samples.shape[1] < len(samples):
+        raise KwsError(
+            f"a block of shape {tuple(samples.shape)} is of {samples.shape[1]} channels; hand in one of them, or their "
+            "mean, of shape (samples,)."
+        )
+    if len(samples) != streams:
+        raise KwsError(f"a block for {len(samples)} streams came with the state of {streams}; they must be as many.")
     if samples.dtype == torch.uint8:
         samples = (samples.float() - 128) / 128
     elif samples.dtype in (torch.int8, torch.int16, torch.int32, torch.int64):

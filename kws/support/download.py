@@ -95,7 +95,7 @@ def _fetch(url: str, partial: Path, timeout: float, progress: bool, room: float)
         free = shutil.disk_usage(partial.parent).free
         if total is not None and room * total - have > free:
             raise OSError(errno.ENOSPC, f"{room * total / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         shown = progress and sys.stderr.isatty()
         with (
             partial.open("ab" if have else "wb") as file,

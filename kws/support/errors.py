@@ -15,3 +15,13 @@ class BrokenRecording(KwsError):
         self.path = str(path)
         self.reason = reason
         super().__init__(f"{self.path!r}: {reason}")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped from outside. ``status`` is what the process ends with: 130 after Ctrl-C, 143 after SIGTERM."""
+
+    status = 130
+
+    def __init__(self, status: int = status):
+        self.status = status
+        super().__init__()

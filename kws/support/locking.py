@@ -43,3 +43,24 @@ def _acquire(handle: int, waiting: Callable[[], None] | None) -> bool:
     except OSError:
         return False
     return True
+
+
+def hold(handle: int) -> bool:
+    """Lock an open file that this process has just made, until it is closed; whether there are such locks here."""
+    return fcntl is not None and _acquire(handle, None)
+
+
+def free(path: str | Path) -> bool | None:
+    """Whether no living process holds a file or folder; None where that cannot be known."""
+    if fcntl is None:
+        return None
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    finally:
+        os.close(handle)

@@ -2,16 +2,39 @@
 
 import errno
 import lzma
+import shutil
 import sys
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from kws.support.errors import KwsError
 from kws.support.files import atomic_folder
+
+LARGEST_HEADER = 1 << 20  # bytes of a long name and the like, which tarfile reads into memory
+CHUNK = 1 << 20
+
+
+class StrictMember(tarfile.TarInfo):
+    """A member before which everything was in order: tarfile takes a damaged header, and a cut file, for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "StrictMember":
+        """The next member; the end is two blocks of zeros, and nothing else."""
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset}") from error
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if not (self.isfile() or self.isdir() or self.issym() or self.islnk()) and self.size > LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tarfile_)
 
 
 def unpack(archive: Path, folder: Path, progress: bool = True) -> None:
@@ -23,13 +46,18 @@ def unpack(archive: Path, folder: Path, progress: bool = True) -> None:
     try:
         with atomic_folder(folder) as temporary, archive.open("rb") as file, _bar(progress) as bar:
             line = bar.add_task(f"unpacking {archive.stem}", total=archive.stat().st_size)
-            with tarfile.open(fileobj=file, mode="r:*") as tar:
-                count = 0
+            with tarfile.open(fileobj=file, mode="r:*", tarinfo=StrictMember) as tar:
+                count, room = 0, shutil.disk_usage(temporary).free
                 for member in tar:
                     _check(member, archive)
+                    room -= member.size
+                    if room < 0:
+                        raise OSError(errno.ENOSPC, "no room")
                     tar.extract(member, temporary, filter="data")
                     bar.update(line, completed=file.tell())
                     count += member.isfile()
+                while tar.fileobj.read(CHUNK):
+                    pass  # the checksum of what was compressed comes last
             if not count:
                 raise KwsError(f"{archive}: an archive without files; download it again")
     except (tarfile.FilterError, ValueError) as error:
@@ -46,7 +74,7 @@ def unpack(archive: Path, folder: Path, progress: bool = True) -> None:
 
 def _check(member: tarfile.TarInfo, archive: Path) -> None:
     path = PurePosixPath(member.name)
-    if not (member.isfile() or member.isdir()):
+    if member.issparse() or not (member.isfile() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "no plain file"
         raise KwsError(f"{archive}: its member {member.name!r} is {kind}; such archives are refused, get another one")
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
@@ -54,4 +82,7 @@ def _check(member: tarfile.TarInfo, archive: Path) -> None:
 
 
 def _bar(progress: bool) -> Progress:
-    return Progress(console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty()))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())
+    )

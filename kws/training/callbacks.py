@@ -9,6 +9,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from kws.runs import pictures
 from kws.spotter.featurizer import INT16_SCALE
+from kws.support.pictures import without_harm
 
 
 def tensorboard_writer(trainer: pl.Trainer):
@@ -63,8 +64,13 @@ class SampleLogger(pl.Callback):
         self.clips = clips
 
     @rank_zero_only
-    @torch.no_grad()
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with without_harm("the clips in TensorBoard"):
+            self.log_clips(trainer, pl_module)
+
+    @torch.no_grad()
+    def log_clips(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write them, where TensorBoard is logged to."""
         writer = tensorboard_writer(trainer)
         data = trainer.datamodule
         if writer is None or not self.clips:

@@ -40,11 +40,11 @@ class HardNegatives(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Where a resumed run goes on."""
-        return {"weights": self.weights}
+        return {"weights": None if self.weights is None else torch.from_numpy(self.weights)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put the weights back."""
-        self.weights = state["weights"]
+        self.weights = None if state["weights"] is None else np.asarray(state["weights"])
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """The LightningModule: what a training step is."""
 
-import inspect
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +15,8 @@ from kws.data import Batch
 from kws.evaluation.clips import ClipMeter
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
+from kws.training import schedule
+from kws.training.checkpoints import not_a_number
 from kws.training.detection_loss import detection_loss
 from kws.training.pauses import Pauses
 from kws.training.teachers import Teachers
@@ -54,6 +56,8 @@ class SpotterModule(pl.LightningModule):
         detection_seconds: over which it averages posteriors, as the decoder will.
         detection_slack: seconds of the next clip in which a word may still be recognised.
         alarm_weight: of false alarms in it; 1 for as much as a miss.
+        new_cycle: a resumed run begins its schedule anew, over the steps that are left, with the optimizer's values of
+            now.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class SpotterModule(pl.LightningModule):
         detection_seconds: float = 0.2,
         detection_slack: float = 0.25,
         alarm_weight: float = 1.0,
+        new_cycle: bool = False,
     ):
         super().__init__()
         if state not in STATES:
@@ -100,6 +105,8 @@ class SpotterModule(pl.LightningModule):
         self.spotter = spotter
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.new_cycle = new_cycle
+        self.earlier_steps = 0  # that are no part of a new cycle
         self.label_smoothing = label_smoothing
         self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
         self.pause_seconds = pause_seconds
@@ -142,19 +149,32 @@ class SpotterModule(pl.LightningModule):
         except (TypeError, ValueError) as error:
             raise KwsError(f"optimizer: {error}; check the values of optimizer.*") from error
         if self.make_scheduler is None:
+            self.first_groups = [values_of(optimizer)]
             return {"optimizer": optimizer}
-        steps = int(self.trainer.estimated_stepping_batches)
-        # What torch's schedulers call the length of the training.
-        lengths = {"total_steps", "T_max"} & set(inspect.signature(self.make_scheduler).parameters)
-        try:
-            try:
-                scheduler = self.make_scheduler(optimizer, **dict.fromkeys(lengths, steps))
-            except ZeroDivisionError:
-                # torch's one-cycle divides by pct_start · steps - 1; a run of a few steps can hit that nought.
-                scheduler = self.make_scheduler(optimizer, **dict.fromkeys(lengths, steps + 1))
-        except (TypeError, ValueError) as error:
-            raise KwsError(f"scheduler: {error}; check the values of scheduler.*") from error
+        steps = int(self.trainer.estimated_stepping_batches) - self.earlier_steps
+        scheduler = schedule.make(self.make_scheduler, optimizer, steps)
+        self.first_groups = [values_of(optimizer)]  # the schedule has its own by now
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """The next rate; behind the end of its schedule it stays what it was."""
+        if schedule.steps_left(scheduler) > 1:
+            super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_start(self) -> None:
+        """A resumed run has its optimizer back by now."""
+        optimizers = self.trainer.optimizers
+        if self.new_cycle:
+            for optimizer, groups in zip(optimizers, self.first_groups, strict=True):
+                for group, values in zip(optimizer.param_groups, groups, strict=True):
+                    group.update(values)
+        left = self.trainer.estimated_stepping_batches - self.trainer.global_step
+        for config in self.trainer.lr_scheduler_configs:
+            if self.trainer.is_global_zero and schedule.steps_left(config.scheduler) < left:
+                print(
+                    "The learning rate's cycle ends before the training does, which goes on at its last rate; "
+                    "new_cycle=true begins another."
+                )
 
     def loss(self, log_probabilities: Tensor, labels: Tensor, mixed: Mixed | None = None) -> Tensor:
         """Cross entropy of (B, C) read-out log-probabilities, with label smoothing, of mixed clips where they are."""
@@ -233,14 +253,25 @@ class SpotterModule(pl.LightningModule):
                 ).mean()
             )
         self.training_clips.update(log_probabilities.detach(), labels)
-        self.note(loss.detach(), clips)
+        self.note(loss.detach(), clips, batch_idx)
         return loss
 
-    def note(self, loss: Tensor, clips: int) -> None:
-        """Keep a batch's loss for the epoch's mean, and show it now and then: Lightning's own `log` takes longer."""
+    def note(self, loss: Tensor, clips: int, batch: int) -> None:
+        """Keep a batch's loss for the epoch's mean, and show it now and then: Lightning's own `log` takes longer.
+
+        Raises:
+            KwsError: it is not a number. A GPU is asked now and then, for it must be waited for.
+        """
         self.losses = self.losses.to(loss.device) + torch.stack([loss * clips, torch.full_like(loss, clips)])
         trainer = self._trainer
-        if trainer is not None and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+        if trainer is None:
+            return
+        shown = (trainer.global_step + 1) % trainer.log_every_n_steps == 0
+        if (shown or loss.device.type == "cpu" or batch + 1 == trainer.num_training_batches) and not math.isfinite(
+            self.losses[0]
+        ):
+            raise KwsError(not_a_number("the loss is", trainer.current_epoch))
+        if shown:
             for logger in trainer.loggers:
                 logger.log_metrics({"training/loss_step": float(loss)}, step=trainer.global_step)
 
@@ -317,9 +348,18 @@ class SpotterModule(pl.LightningModule):
         checkpoint["fitted"] = self.fitted
         checkpoint["seconds"] = self.seconds
         checkpoint["spotter_settings"] = self.spotter.settings
+        checkpoint["clips"] = self.trainer.datamodule.content
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the generator back."""
         torch.set_rng_state(checkpoint["random_state"])
         self.fitted = checkpoint.get("fitted", {})
         self.earlier_seconds = checkpoint.get("seconds", 0.0)
+        if self.new_cycle:
+            self.earlier_steps = checkpoint["global_step"]
+            checkpoint["lr_schedulers"] = []
+
+
+def values_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What an optimizer's groups of parameters say beside the parameters."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]

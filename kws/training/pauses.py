@@ -28,6 +28,12 @@ class Pauses:
         self.longest = round(seconds / featurizer.hop_seconds)  # frames
         samples = self.longest * featurizer.hop_size
         long_enough = [torch.from_numpy(np.array(r)) for r in recordings if len(r) > samples]
+        if samples and len(long_enough) < len(recordings):
+            short = len(recordings) - len(long_enough)
+            print(
+                f"training.pause_seconds={seconds}: {short} of {len(recordings)} background recordings are shorter "
+                "than that and are not heard in pauses."
+            )
         self.noise = torch.cat(long_enough) if long_enough else None
 
     @torch.no_grad()

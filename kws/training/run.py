@@ -1,7 +1,10 @@
 """One training run, from a composed configuration to a run directory."""
 
 import logging
+import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,12 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from kws.corpus import write_lists
+from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
 from kws.evaluation import as_used
@@ -20,17 +25,25 @@ from kws.evaluation.clips import ClipMeter
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
 from kws.runs.jobs import earlier_job, key_of, settings_of
+from kws.runs.latest import find
 from kws.runs.names import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
+from kws.runs.record import read as read_file
+from kws.runs.trusted import refuse_strange_targets, targets
 from kws.spotter import Spotter
 from kws.spotter.runtime import log_probabilities
-from kws.support import files
+from kws.support import files, plain_yaml
 from kws.support.environment import environment
-from kws.support.errors import KwsError
+from kws.support.errors import Interrupted, KwsError
+from kws.support.pictures import without_harm
+from kws.training import checkpoints, resume
 from kws.training.callbacks import tensorboard_writer
-from kws.training.checkpoints import WholeCheckpoints, clear_remains
+from kws.training.checkpoints import WholeCheckpoints
 from kws.training.module import SpotterModule
 
-LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+LAST_CHECKPOINT = Path(checkpoints.FOLDER) / checkpoints.LAST
+MOST_NAMED = 1000  # clips left out that results.json names one by one
+NOT_REMEMBERED = ("resume", "new_cycle", "threads", "summary", "cache_dir", "hydra", "launcher")
+"""Settings of one call, which do not make a run another one."""
 
 
 def train(config: DictConfig) -> float:
@@ -43,14 +56,18 @@ def train(config: DictConfig) -> float:
     checkpoint = None
     if (accuracy := earlier_job(config, directory)) is not None:
         return accuracy
-    if config.resume is not None:
+    begun = config.resume is not None
+    if begun:
         config, checkpoint = resumed(config)
         directory = Path(config.directory)
+    elif config.new_cycle:
+        raise KwsError("new_cycle=true is for a run that goes on; add resume=RUN, or leave it out.")
     elif rank_zero_only.rank == 0 and ((directory / RESULTS).exists() or (directory / CONFIG).exists()):
         raise KwsError(
             f"{str(directory)!r} holds an earlier run, which is not written over; continue it with "
             f"resume={directory}, or choose another directory."
         )
+    files.refuse_unwritable(directory)
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if not config.trainer.accumulate_grad_batches >= 1:  # Lightning would divide by it
@@ -71,29 +88,28 @@ def train(config: DictConfig) -> float:
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),
         **config.training,
+        new_cycle=bool(config.get("new_cycle")),
     )
+    if checkpoint is not None:
+        resume.refuse_contradictions(checkpoint, resume.read(checkpoint), spotter, data)
     # Only now is it known that everything can be built: a run directory without a configuration is no run.
-    if trainer.is_global_zero and checkpoint is None:
+    if trainer.is_global_zero:
         write_lists(data.corpus, directory / "lists")
-        files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+        files.write_text(directory / OVERRIDES, OmegaConf.to_yaml(overrides_of(directory, begun)))
+        config.new_cycle = False  # once
         files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
         files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
-    except RuntimeError as error:
-        if checkpoint is not None and "size mismatch" in str(error):
-            raise KwsError(f"{str(checkpoint)!r} holds a network of another shape than the configuration.") from error
-        raise
+    with interruptions(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     seconds = module.seconds
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step, **module.fitted}
 
     load_best(trainer, spotter)
     spotter.eval()
     calibration = calibrate(config, data, spotter) if config.get("calibrate") else None
-    trainer.test(module, datamodule=data, verbose=False)
+    with interruptions(trainer):
+        trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
         return float("nan")
     spotter.save(directory / SPOTTER)
@@ -121,11 +137,14 @@ def train(config: DictConfig) -> float:
         "choices": choices(),
         "environment": environment(),
     }
-    picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
-    with files.atomic(directory / "confusion.png") as temporary:
-        picture.savefig(temporary, dpi=120)
     files.write_json(directory / RESULTS, results)
-    log_final(trainer, directory, picture)
+    with without_harm("confusion.png"):
+        picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
+        with files.atomic(directory / "confusion.png") as temporary:
+            picture.savefig(temporary, dpi=120)
+        log_confusion(trainer, picture)
+    with without_harm("what TensorBoard shows"):
+        hparams.write(directory)
     if config.summary:
         summary.show_run(results, directory)
     return results["validation"]["accuracy"]
@@ -150,7 +169,7 @@ def quieten() -> None:
 
 def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
     """The stored configuration of the run to continue, with the command line's values on top, and its checkpoint."""
-    directory = Path(config.resume)
+    directory = find(config.resume, begun=True)
     composition = directory / COMPOSITION
     if not composition.is_file():
         raise KwsError(f"resume={directory}: no run was started there ({COMPOSITION} is missing).")
@@ -158,23 +177,65 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
     if (directory / RESULTS).exists() and not checkpoint.exists():
         raise KwsError(f"resume={directory}: {LAST_CHECKPOINT} is missing, so there is nothing to continue from.")
     combined = stored(composition)
-    OmegaConf.set_struct(combined, True)
     given = list(HydraConfig.get().overrides.task)
-    if (directory / OVERRIDES).is_file() and settings_of(given) == settings_of(OmegaConf.load(directory / OVERRIDES)):
+    earlier = stored_overrides(directory)
+    if settings_of(given) == settings_of(earlier):
         given = []  # a sweep's job, whose settings are the stored ones
+    if checkpoint.exists() and not config.new_cycle:
+        resume.refuse_unheard(combined, config, given)
+    combined.new_cycle = config.new_cycle and checkpoint.exists()
+    OmegaConf.set_struct(combined, True)
     for override in given:
         key = key_of(override)
-        if key == "resume":
+        if key in ("resume", "new_cycle"):
             continue
         if isinstance(OmegaConf.select(combined, key), DictConfig):
+            if override in earlier:
+                continue  # the choice that was made, so that values of it can be given: data=folder data.root=…
             raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
-        OmegaConf.update(combined, key, OmegaConf.select(config, key))
+        OmegaConf.update(combined, key, OmegaConf.select(config, key), force_add=override.startswith("+"))
     combined.directory = str(directory)
-    clear_remains(checkpoint.parent)
+    combined.resume = None
+    chosen = OmegaConf.to_container(config, resolve=True)
+    refuse_strange_targets(combined, composition, targets([chosen.get(key_of(o).partition(".")[0]) for o in given]))
+    if rank_zero_only.rank == 0:
+        for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir())):
+            files.clear_remains(folder)
+        checkpoints.tidy(checkpoint.parent, resume.read(checkpoint) if checkpoint.exists() else None)
     if not checkpoint.exists():
         print(f"{directory} was interrupted before its first checkpoint; it starts from the beginning.")
         return combined, None
     return combined, checkpoint
+
+
+def stored_overrides(directory: Path) -> list[str]:
+    """The command line of a run that has begun, none where it cannot be read."""
+    found, _ = read_file(directory / OVERRIDES, plain_yaml.parse)
+    return [str(override) for override in found] if isinstance(found, list) else []
+
+
+def overrides_of(directory: Path, begun: bool) -> list[str]:
+    """The command line that a run is to remember: that it began with, and what was set on top since."""
+    given = list(HydraConfig.get().overrides.task)
+    if not begun:
+        return given
+    given = [override for override in given if key_of(override).partition(".")[0] not in NOT_REMEMBERED]
+    earlier = [o for o in stored_overrides(directory) if key_of(o) not in map(key_of, given)]
+    return [*earlier, *given]
+
+
+@contextmanager
+def interruptions(trainer: pl.Trainer) -> Iterator[None]:
+    """Lightning leaves the process by itself on Ctrl-C and SIGTERM, and without a word: hand both on."""
+    try:
+        yield
+    except SystemExit as end:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning has switched it off
+        raise Interrupted(143 if trainer.received_sigterm else 130) from end
+    if trainer.interrupted:
+        raise Interrupted
 
 
 def build_data(config: DictConfig) -> SpeechDataModule:
@@ -185,8 +246,13 @@ def build_data(config: DictConfig) -> SpeechDataModule:
     data = instantiate(config.data.module, source=source, featurizer=featurizer, augment=augment)
     data.prepare_data()
     data.setup()
-    for refusal in data.waveforms.refused:
-        print(f"left out {refusal.path!r}: {refusal.reason}")
+    for sentence in data.findings():
+        print(sentence)
+    if len(data.labels) < 2:
+        raise KwsError(
+            f"data: {data.labels[0]!r} is the only class, and a spotter of one class says it to everything; add other "
+            "words, or data.unknown_share, data.silence_share or data.negatives."
+        )
     return data
 
 
@@ -213,7 +279,7 @@ def load_best(trainer: pl.Trainer, spotter: Spotter) -> None:
     """Put the weights of the best checkpoint into the spotter."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
-        weights = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
+        weights = checkpoints.read(Path(best))["state_dict"]
         prefix = "spotter."
         spotter.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
 
@@ -263,15 +329,17 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
         "labels": list(data.labels),
         "sample_rate": data.sample_rate,
         "clips": {split: len(content.labels) for split, content in data.waveforms.splits.items()},
-        "refused": [{"path": r.path, "reason": r.reason} for r in data.waveforms.refused],
+        "left_out": by_reason(data.refused),
+        "refused": [{"path": r.path, "reason": r.reason} for r in data.refused[:MOST_NAMED]],
+        "silent": data.waveforms.silent,
+        "notes": list(data.corpus.notes),
     }
 
 
-def log_final(trainer: pl.Trainer, directory: Path, confusion) -> None:
-    """Confusion matrix, and the run's figures beside its settings, in TensorBoard."""
+def log_confusion(trainer: pl.Trainer, confusion: Figure) -> None:
+    """The confusion matrix in TensorBoard."""
     writer = tensorboard_writer(trainer)
     if writer is None:
         return
     writer.add_figure("test/confusion", confusion, global_step=trainer.global_step)
     trainer.logger.finalize("success")
-    hparams.write(directory)

@@ -11,6 +11,7 @@ import webbrowser
 from pathlib import Path
 
 from kws.page import FACTS, facts, heard_by_the_page, write_engine
+from kws.runs.latest import find
 from kws.runs.stored import load_spotter
 from kws.spotter import Spotter
 from kws.spotters import DEFAULT, named
@@ -67,7 +68,7 @@ def prepare(options: argparse.Namespace, folder: Path):
         spotter, directory, name = Spotter.load(stored), stored.parent, DEFAULT
     else:
         spotter, directory = load_spotter(options.run)
-        stored = Path(options.run)
+        stored = find(options.run)
         stored, name = (stored / "spotter.ckpt", stored.resolve().name) if stored.is_dir() else (stored, stored.name)
     if not spotter.classifier.streams:
         kind = type(spotter.classifier).__name__

@@ -4,7 +4,9 @@ import contextlib
 import os
 import random
 import struct
+import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,11 @@ def refused(path, **options) -> str:
         ("a.flac", "PCM_16", 1 / 32000),
         ("a.flac", "PCM_24", 1e-6),
         ("a.ogg", "VORBIS", 0.2),
+        ("a.aiff", "PCM_16", 1 / 32000),
+        ("a.au", "PCM_16", 1 / 32000),
+        ("a.caf", "PCM_16", 1 / 32000),
+        ("a.w64", "PCM_24", 1e-6),
+        ("a.rf64", "PCM_16", 1 / 32000),
         ("A.WAV", "PCM_16", 1 / 32000),
     ],
 )
@@ -103,7 +110,7 @@ GOOD = wav(b"\1\0" * 4000)
         (wav(b""), "no samples"),
         (b"X" + GOOD[1:], "not readable"),
         (b"ID3\3\0\0\0\0\0\0" + bytes(500), "not readable|no samples"),
-        (b"<html>404 Not Found</html>" * 50, "not readable"),
+        (b"<html>404 Not Found</html>" * 50, "a web page"),
         (wav(np.array([0, np.nan, 0], "<f4").tobytes(), bits=32, code=3), "NaN"),
         (wav(np.array([0, np.inf, 0], "<f4").tobytes(), bits=32, code=3), "NaN or infinite"),
         (wav(np.array([0, 12000, 0], "<f4").tobytes(), bits=32, code=3), "full scale"),
@@ -163,6 +170,163 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     assert "regular" in refused(tmp_path / "pipe.wav")
     assert "zero byte" in refused("a\0.wav")
+
+
+def container(path: Path, kind: str) -> Path:
+    """A second of tone as RIFX, AIFF, …"""
+    settings = {"format": "WAV", "endian": "BIG"} if kind == "rifx" else {"format": kind.upper()}
+    soundfile.write(path, tone(1.0), 16000, subtype="PCM_16", **settings)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["wav", "rifx", "aiff", "rf64", "w64", "au", "caf", "flac"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_every_container_that_was_cut_is_noticed(tmp_path, kind, share):
+    path = container(tmp_path / "a.wav", kind)
+    assert len(audio.read(path)[0]) == 16000
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert "truncated" in refused(path) or kind in ("caf", "flac")
+
+
+@pytest.mark.parametrize("riff", [0, 8, 36, 36 + 8000])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_length_that_was_never_filled_in(tmp_path, riff, order):
+    """Whole audio: also to whoever asks how long it is, or for a piece."""
+    samples = (8000 * np.sin(np.arange(4000) / 5)).astype(f"{order}i2")
+    form = struct.pack(f"{order}HHIIHH", 1, 1, 16000, 32000, 2, 16)
+    path = tmp_path / "a.wav"
+    head = b"RIFF" if order == "<" else b"RIFX"
+    path.write_bytes(
+        head + struct.pack(f"{order}I", riff) + b"WAVEfmt " + struct.pack(f"{order}I", 16) + form + b"data" + bytes(4)
+        + samples.tobytes()
+    )  # fmt: skip
+    np.testing.assert_array_equal(audio.to_int16(audio.read(path)[0]), samples)
+    assert audio.length(path) == 0.25
+    piece, _ = audio.read(path, start=0.125, duration=0.0625)
+    np.testing.assert_array_equal(audio.to_int16(piece), samples[2000:3000])
+
+
+def test_a_length_that_counts_the_header(tmp_path):
+    path = tmp_path / "a.wav"
+    for extra, good in ((44, True), (36, True), (45, False), (400, False)):
+        path.write_bytes(wav(b"\1\0" * 4000, size=8000 + extra))
+        if good:
+            assert len(audio.read(path)[0]) == 4000
+        else:
+            assert "truncated" in refused(path)
+    path.write_bytes(wav(b"LIST\4\0\0\0abcd", size=0))
+    assert refused(path) == "holds no samples"
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("MP3", None), ("OGG", "OPUS"), ("OGG", "VORBIS")])
+def test_compressed_kinds_whatever_their_name(tmp_path, kind, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1.0, level=0.3), 16000, format=kind, subtype=subtype)
+    read, rate = audio.read(path)
+    read = audio.resample(read, rate, 16000)
+    assert abs(len(read) - 16000) < 400
+    middle = read[4000:12000]
+    assert np.abs(np.fft.rfft(middle)).argmax() == 220
+    assert 0.2 < np.abs(middle).max() < 0.4
+
+
+def test_mp3_decoding_says_nothing_on_the_terminal(tmp_path, capfd):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone(1.0), 16000, format="MP3")
+    data = path.read_bytes()
+    draw = random.Random(1)
+    for _ in range(20):
+        damaged = bytearray(data)
+        for at in draw.sample(range(100, len(data)), 20):
+            damaged[at] ^= 255
+        path.write_bytes(damaged)
+        with contextlib.suppress(BrokenRecording):
+            audio.read(path)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100), "an MPEG-4 file (.m4a, AAC or the like), which libsndfile"),
+        (b"\xff\xf1\x50\x80" + bytes(200), "an AAC file"),
+        (b"#!AMR\n" + bytes(200), "an AMR file"),
+        (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(200), "a Windows Media file"),
+        (b"\x1a\x45\xdf\xa3" + bytes(200), "a Matroska or WebM file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"PK\3\4" + bytes(200), "a ZIP archive"),
+    ],
+)
+def test_what_cannot_be_decoded_is_named_with_what_it_is(tmp_path, monkeypatch, content, what):
+    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    assert refused(path).startswith(what)
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("m4a", "aac"), ("adts", "aac"), ("mkv", "aac"), ("asf", "wmav2")])
+def test_kinds_that_pyav_decodes(tmp_path, ending, codec):
+    av = pytest.importorskip("av", reason="kws[formats] is not installed")
+    waveform, kind = tone(1.0, 16000), {"m4a": "mp4", "mkv": "matroska"}.get(ending, ending)
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=16000, layout="mono")
+        whole = av.AudioFrame.from_ndarray((waveform[None] * 32767).astype(np.int16), format="s16", layout="mono")
+        stream.bit_rate, whole.sample_rate, whole.pts = 64_000, 16000, 0
+        for frame in (whole, None):
+            container.mux(stream.encode(frame))
+    read, rate = audio.read(path)
+    assert rate == 16000
+    assert abs(len(read) - 16000) < 4096, "a codec's frames"
+    assert np.abs(np.fft.rfft(read[4000:12000])).argmax() == 220
+    assert abs(audio.length(path) - 1.0) < 0.3
+    whole = path.read_bytes()
+    for damaged in (whole[:100], whole[:20] + bytes(len(whole) - 20)):
+        path.write_bytes(damaged)
+        assert refused(path)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_cancel_each_other_out(tmp_path, channels):
+    """Stereo in antiphase is not silence; wide stereo is still the mean."""
+    mono = tone(0.5)
+    signs = np.array([0.0, 1.0, -1.0, 0.02][:channels] if channels == 4 else [1.0, -1.0])
+    path = write(tmp_path / "a.wav", mono[:, None] * signs, subtype="FLOAT")
+    np.testing.assert_allclose(audio.read(path)[0], mono, atol=1e-6)
+    piece, _ = audio.read(path, start=0.25, duration=0.1)
+    np.testing.assert_allclose(piece, mono[4000:5600], atol=1e-6)
+    np.testing.assert_allclose(audio.read_at(path, 16000, 10.0), mono, atol=1e-6)
+    other = tone(0.5, frequency=700.0, seed=1)
+    path = write(tmp_path / "wide.wav", np.stack([mono, other], 1), subtype="FLOAT")
+    np.testing.assert_allclose(audio.read(path)[0], (mono + other) / 2, atol=1e-6)
+
+
+def test_the_limit_is_in_samples(tmp_path):
+    """A small file of silence at an absurd rate must not take gigabytes."""
+    path = tmp_path / "a.flac"
+    with soundfile.SoundFile(path, "w", 655_350, 1, format="FLAC") as file:
+        for _ in range(60):
+            file.write(np.zeros(655_350, np.int16))
+    tracemalloc.start()
+    assert "at most 51.2" in refused(path)
+    noise = audio.read_at(path, 8000, 3600.0, share=0.5)
+    assert tracemalloc.get_traced_memory()[1] < 40e6
+    tracemalloc.stop()
+    assert abs(len(noise) - 30 * 8000) <= 1
+
+
+def test_long_noise_is_what_it_is_in_one_piece(tmp_path):
+    waveform = tone(30.0, 22050)
+    path = write(tmp_path / "a.wav", waveform, 22050, subtype="FLOAT")
+    whole = audio.resample(waveform, 22050, 8000)
+    read = audio.read_at(path, 8000, 60.0)
+    assert abs(len(read) - len(whole)) <= 1
+    np.testing.assert_allclose(read[: 29 * 8000], whole[: 29 * 8000], atol=1e-4)
+    assert len(audio.read_at(path, 8000, 60.0, share=0.25)) == pytest.approx(7.5 * 8000, abs=1)
+    with pytest.raises(BrokenRecording, match="at most 10 s"):
+        audio.read_at(path, 8000, 10.0)
 
 
 GOOD_FILES: dict[str, bytes] = {}

@@ -198,7 +198,7 @@ def test_words_that_are_refused(words, message):
         ({"words": ["--"]}, "silence"),
         ({"words": ["a very long sentence that nobody could ever say within a single second of time"]}, "one second"),
         ({"speakers": 2}, "3 or more"),
-        ({"speakers": 9000}, "lower data.speakers"),
+        ({"speakers": 9000}, "data.speakers=9000 is more"),
         ({"takes": 0}, "one clip or more"),
     ],
 )

@@ -52,7 +52,7 @@ def test_which_set_of_known_names():
 
 def test_scan(tmp_path):
     root = make_corpus(tmp_path / "my words", words=("yes", "no", "left"), noise_seconds=1.0)
-    for hidden in (".DS_Store", "yes/._0.wav", "yes/.hidden.wav"):
+    for hidden in (".DS_Store", "yes/._0.wav", "yes/.nomedia"):
         (root / hidden).write_bytes(b"x")
     (root / "README.md").write_text("about")
     corpus = FolderCorpus(root).scan()
@@ -84,10 +84,10 @@ def test_endings_and_odd_names(tmp_path):
     for word, ending in (("yes", ".FLAC"), ("no", ".ogg")):
         write(root / word / f"extra{ending}", tone(0.1))
         write(odd_name(root / word), tone(0.1))
-    (root / "yes" / "song.mp3").write_bytes(b"x")
+    (root / "yes" / "song.mid").write_bytes(b"x")
     corpus = FolderCorpus(root).scan()
     assert len(corpus.clips) == 48 + 4
-    assert corpus.notes == ("yes: 1 files are not .wav, .flac, .ogg (song.mp3)",)
+    assert [refusal.reason for refusal in corpus.refused] == ["no recording by its name (.mid)"]
 
 
 def test_labels_can_be_printed(tmp_path):
@@ -216,7 +216,7 @@ def test_written_lists_make_the_same_choice_again(tmp_path):
         (lambda root: root, {"validation_percentage": 50, "testing_percentage": 50}, "nothing for training"),
         (lambda root: root, {"unknown_share": -1}, "unknown_share is -1"),
         (lambda root: root, {"max_files_per_word": 0}, "max_files_per_word is 0"),
-        (lambda root: root, {"silence_seconds": 0}, "silence_seconds"),
+        (lambda root: root, {"silence_seconds": 0}, "data.seconds is 0"),
         (lambda root: root, {"null_label": "null"}, "underscore"),
         (lambda root: root, {"unknown_share": 1.0}, "no words are left over"),
         (lambda root: root, {"silence_share": 1.0}, "no recordings to cut"),

@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 from contextlib import suppress
 
 import numpy as np
@@ -121,6 +122,8 @@ def nodes_reversed(text: str) -> str:
 
 
 DAMAGE = {
+    "blank in a node's name": (lambda t: t.replace('"1026', '"10 26'), "has a blank"),
+    "tab in a node's name": (lambda t: t.replace('"1026', r'"10\t26'), "has a blank"),
     "missing property": (lambda t: re.sub(r'\s*"hiddenUnits": 32,', "", t), "hiddenUnits"),
     "missing second activation": (
         lambda t: re.sub(r',\s*"activation": \{\s*"_type": "Sigmoid[^}]*\}', "", t),
@@ -207,6 +210,33 @@ def test_a_slice_that_does_not_fit_is_refused(key, value, reason):
     assert changed != text
     with pytest.raises(KwsError, match=reason):
         archive.parse(changed)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * (8 << 20), "\\\\" * (4 << 20), '\\"' * (1 << 20)], ids=["letters", "pairs", "quotes"]
+)
+def test_a_text_without_an_end_costs_no_more_than_its_length(text):
+    for damaged in ('{"_type": "' + text, '{"' + text):
+        tracemalloc.start()
+        with pytest.raises(KwsError, match="expected a quoted text"):
+            archive.parse(damaged)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(damaged)
+        tracemalloc.stop()
+
+
+def test_escapes_in_texts():
+    metadata = CLASSIFIER.replace('"_version": ', '"_version":  ', 1)
+    assert archive.parse(metadata).nodes
+    reader = archive._Reader(r'  "a \"b\" \\" : "\\"', "x")
+    assert reader.string() == 'a "b" \\'
+    assert reader.peek() == ":"
+
+
+def test_a_name_with_a_blank_is_not_written():
+    model = small_classifier()
+    model.nodes[0].id = "first node"
+    with pytest.raises(KwsError, match="blank"):
+        archive.text(model)
 
 
 def test_the_place_is_the_right_one():

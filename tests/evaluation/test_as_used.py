@@ -137,7 +137,7 @@ def test_calibration_is_stored_with_the_spotter(clips, tmp_path):
 def test_pictures_and_the_report(spotter, results, detection, tmp_path):
     figures = as_used.draw(spotter, results, detection)
     assert set(figures) == {"modes", "det", "misses", "timeline", "confusion"}
-    rendered = as_used.render(figures)
+    rendered = {name: as_used.render(figure()) for name, figure in figures.items()}
     write_report(tmp_path / "evaluation.html", results, rendered)
     text = (tmp_path / "evaluation.html").read_text()
     assert text.count("data:image/png;base64,") == 5

@@ -1,6 +1,8 @@
 """python evaluate.py and python -m kws.tune_vad on a small corpus, as a user runs them."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,24 @@ def test_tune_vad(arguments, home, tmp_path):
     assert OmegaConf.load("tuned.yaml").tau_up == found["parameters"]["tau_up"]
     assert Path("out/vad.png").stat().st_size > 1000
     assert "trials=0" in call("kws/tune_vad", *arguments, "trials=0").err
+
+
+def test_evaluations_of_other_corpora_and_splits_stand_beside_the_runs_own(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(home / "tones", tmp_path / "tones")
+    next((tmp_path / "tones" / "mid").glob("*.wav")).unlink()
+    short = ("debug=fast", "data.batch_size=8", "model.hidden_size=4", "export=[]", "summary=false")
+    common = (f"cache_dir={home / 'cache'}", "data=folder", f"data.root={home / 'tones'}")
+    assert call("train", *common, *short, f"hydra.run.dir={tmp_path / 'run'}").status == 0
+    judge = (f"run={tmp_path / 'run'}", "detection.hours=0", "streaming.modes=[]", "runtimes=[]", common[0])
+    assert call("evaluate", *judge).status == 0
+    own = {name: (tmp_path / "run" / name).read_bytes() for name in ("evaluation.json", "evaluation.html")}
+    other = call("evaluate", *judge, "data=folder", f"data.root={tmp_path / 'tones'}")
+    assert other.status == 0, other.err
+    assert re.fullmatch(r"run/evaluations/tones_\w{8}_testing/evaluation\.json", other.last_line)
+    split = call("evaluate", *judge, "split=validation")
+    assert split.last_line == "run/evaluations/validation/evaluation.json"
+    for name, content in own.items():
+        assert (tmp_path / "run" / name).read_bytes() == content
+    again = call("evaluate", *judge, *common[1:])
+    assert again.last_line == "run/evaluation.json", "its own corpus, however it is named"

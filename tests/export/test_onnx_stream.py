@@ -1,6 +1,7 @@
 """The streaming ONNX file: PyTorch on every frame, whatever the options, and nothing needed beside it."""
 
 import json
+import re
 import subprocess
 import sys
 import wave
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from kws.export.base import Probe
-from kws.export.onnx_stream import OnnxStreamExport, StreamModel, compare_streams, dft_matrices, stream_model
+from kws.export.onnx_stream import FRONT, OnnxStreamExport, StreamModel, compare_streams, dft_matrices, stream_model
 from kws.export.parity import ParityError
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
@@ -161,3 +162,25 @@ def test_the_example_prints_what_the_decoder_finds(tmp_path):
     expected = [f"{d.time:.2f} s  {d.word}  {d.confidence:.2f}" for d in heard.detections[0]]
     assert printed.splitlines() == expected
     assert len(expected) > 1
+
+
+def test_nodes_in_front_of_the_network_say_so_and_can_be_left_out_of_quantizing(tmp_path):
+    """The call that docs/streams.md shows: features and detector stay exact, and the labels what they were."""
+    text = (Path(__file__).parents[2] / "docs" / "streams.md").read_text()
+    (call,) = re.findall(r"```python\n(import onnx\n.*?)```", text, re.S)
+    spotter = make_spotter()
+    model = save(spotter, tmp_path / "stream.onnx")
+    names = [node.name for node in onnx.load(tmp_path / "stream.onnx").graph.node]
+    front = [name for name in names if name.startswith(FRONT)]
+    network = [name for name in names if not name.startswith((FRONT, "output_"))]
+    assert any("MatMul" in name for name in front)
+    assert {name.removeprefix(FRONT).partition("_")[0] for name in front} >= {"MatMul", "Log", "Split", "Where"}
+    assert not any(name.startswith(("Log_", "Sqrt", "Split_")) for name in network)
+    subprocess.run([sys.executable, "-c", call], cwd=tmp_path, check=True, capture_output=True)
+    quantized = StreamModel(tmp_path / "stream_int8.onnx")
+    kept = {node.name for node in onnx.load(tmp_path / "stream_int8.onnx").graph.node}
+    assert set(front) <= kept, "as they were"
+    samples = audio(20.0)[:, : 400 * 40].numpy()
+    ours, theirs = (m.hear(samples, m.start())[0] for m in (model, quantized))
+    np.testing.assert_array_equal(ours.signal, theirs.signal)
+    assert (ours.log_probabilities.argmax(-1) == theirs.log_probabilities.argmax(-1)).mean() > 0.95

@@ -157,7 +157,7 @@ def test_command_writes_three_files(outputs, tmp_path, capsys):
         ("config.yaml", b"a: [", "done"),
         ("config.yaml", b"- 1\n", "done"),
         ("overrides.yaml", b"\x00", "done"),
-        ("spotter.ckpt", b"", "cannot be read as a spotter"),
+        ("spotter.ckpt", b"", "cannot be read"),
         ("exports/step.onnx", b"\x08", "step.onnx cannot be run"),
     ],
 )

@@ -1,5 +1,8 @@
 """The spotter: one road in two gears, and a file that holds it all."""
 
+import resource
+import time
+
 import pytest
 import torch
 
@@ -129,3 +132,65 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
         spotter.save(tmp_path / "spotter.ckpt")
     assert (tmp_path / "spotter.ckpt").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["spotter.ckpt"]
+
+
+def altered(path, where, value):
+    content = torch.load(path, weights_only=True)
+    *way, last = where.split(".")
+    place = content
+    for key in way:
+        place = place[key]
+    place[last] = value
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("settings.classifier.hidden_size", 1 << 19),
+        ("settings.classifier.hidden_size", 1 << 40),
+        ("settings.classifier.num_layers", 40_000),
+        ("settings.classifier.hidden_size", "many"),
+        ("settings.classifier.network", "os.system"),
+        ("settings.classifier.num_classes", 1 << 20),
+        ("settings.featurizer.window_size", 1 << 19),
+        ("settings.featurizer.num_filters", 1 << 19),
+        ("settings.featurizer.sample_rate", float("nan")),
+        ("settings.featurizer.strange", 1),
+        ("settings.decoder.smoothing", 1e5),
+        ("settings.decoder.refractory", float("inf")),
+        ("settings.labels", 3),
+        ("settings.labels", ["only"]),
+        ("settings.labels", [torch.zeros(2)]),
+        ("settings.vad", {"num_features": 7}),
+        ("settings.about", 4),
+        ("settings", None),
+        ("weights", {}),
+        ("weights", [1, 2]),
+        ("version", "new"),
+    ],
+)
+def test_absurd_spotters_are_one_sentence_without_the_memory_for_them(tmp_path, where, value):
+    path = tmp_path / "spotter.ckpt"
+    make().save(path)
+    altered(path, where, value)
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(KwsError, match=r"spotter\.ckpt"):
+        Spotter.load(path)
+    assert time.process_time() - started < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes"
+
+
+def test_weights_that_are_not_finite_are_neither_written_nor_read(tmp_path):
+    spotter, path = make(), tmp_path / "spotter.ckpt"
+    spotter.save(path)
+    content = torch.load(path, weights_only=True)
+    name = next(name for name in content["weights"] if name.startswith("classifier"))
+    content["weights"][name][0] = float("nan")
+    torch.save(content, path)
+    with pytest.raises(KwsError, match=f"{name} are not finite"):
+        Spotter.load(path)
+    spotter.state_dict()[name][0] = float("inf")
+    with pytest.raises(KwsError, match=f"{name} are not finite"):
+        spotter.save(tmp_path / "other.ckpt")
+    assert not (tmp_path / "other.ckpt").exists()

@@ -242,3 +242,19 @@ def test_24_hours_with_flat_memory_and_no_drift():
     theirs, _ = streaming.stream(block, fresh)
     assert torch.equal(ours.frames.log_probabilities, theirs.frames.log_probabilities)
     assert ours.detections == theirs.detections
+
+
+def test_blocks_as_sound_cards_hand_them_over():
+    """(samples, channels): one channel is taken, more are refused in a sentence that says so."""
+    streaming = StreamingSpotter(make_spotter())
+    samples = np.random.default_rng(0).normal(0, 0.1, 4000).astype(np.float32)
+    state = streaming.initial_state()
+    flat, _ = streaming.stream(samples, state)
+    column, _ = streaming.stream(samples[:, None], state)
+    assert torch.equal(flat.frames.log_probabilities, column.frames.log_probabilities)
+    with pytest.raises(KwsError, match=r"shape \(4000, 2\) is of 2 channels; hand in one"):
+        streaming.stream(np.stack([samples, samples], 1), state)
+    one, _, _ = clean(np.int16([[100], [200], [300]]))
+    assert one.shape == (1, 3)
+    many, _, _ = clean(np.zeros((3, 1)), streams=3)
+    assert many.shape == (3, 1), "three streams with a sample each"

@@ -117,7 +117,10 @@ def test_a_checkpoint_of_another_shape(here, corpus):
     small = ("data=folder", f"data.root={corpus}", "debug=fast", "export=[]", "data.batch_size=4")
     done = call("train", *small)
     run = Path(done.last_line)
-    refused(call("train", f"resume={run}", "model.hidden_size=20", "trainer.max_epochs=2"), "another shape")
+    refused(
+        call("train", f"resume={run}", "model.hidden_size=20", "trainer.max_epochs=2"),
+        "model.hidden_size 128, now it is 20",
+    )
     refused(call("train", f"resume={run}", "model=lstm"), "model cannot be chosen anew")
     (run / "spotter.ckpt").write_bytes(b"nothing")
     refused(call("evaluate", f"run={run}"), "spotter.ckpt", "damaged")

@@ -344,12 +344,12 @@ def test_a_recorded_word_is_what_was_played_and_trains(page, place, tmp_path):
     likeness = np.corrcoef(played, samples[: len(played)])[0, 1]
     assert likeness > 0.98
     for word in ("yes", "no"):  # as a corpus: the same by many, and its reverse for another word
-        (tmp_path / word).mkdir()
+        (tmp_path / "words" / word).mkdir(parents=True)
         for speaker in range(24):
             said = samples if word == "yes" else samples[::-1]
-            soundfile.write(tmp_path / word / f"{speaker:08x}_nohash_0.wav", said, RATE)
+            soundfile.write(tmp_path / "words" / word / f"{speaker:08x}_nohash_0.wav", said, RATE)
     done = call(
-        "train", "debug=fast", "data=folder", f"data.root={tmp_path}", "data.sample_rate=16000", "export=[]",
+        "train", "debug=fast", "data=folder", f"data.root={tmp_path / 'words'}", "data.sample_rate=16000", "export=[]",
         f"directory={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}", "summary=false",
     )  # fmt: skip
     assert done.status == 0, done.err

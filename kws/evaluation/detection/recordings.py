@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from kws.corpus.audio import EXTENSIONS
-from kws.support.errors import BrokenRecording, KwsError
+from kws.corpus.audio import EXTENSIONS, USUAL, mono_blocks, opened
+from kws.support.errors import KwsError
 
 BLOCK_SECONDS = 10.0
 
@@ -24,7 +23,7 @@ def find_recordings(folder: str | Path) -> list[Path]:
         raise KwsError(f"negatives={str(folder)!r} is no folder; name one with long recordings in it.")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not found:
-        raise KwsError(f"negatives={str(folder)!r} holds no recording ({', '.join(EXTENSIONS)}).")
+        raise KwsError(f"negatives={str(folder)!r} holds no recording ({USUAL}).")
     return found
 
 
@@ -34,15 +33,8 @@ def blocks(path: str | Path, sample_rate: int) -> Iterator[np.ndarray]:
     Raises:
         BrokenRecording: the file is not readable as audio, or holds NaN or infinite samples.
     """
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
-            size = round(BLOCK_SECONDS * file.samplerate)
-            while len(block := file.read(size, dtype="float32", always_2d=True)):
-                mono = block.mean(axis=1)
-                if not np.isfinite(mono).all():
-                    raise BrokenRecording(path, "holds NaN or infinite samples")
-                yield resampler.resample_chunk(mono)
-            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
-        raise BrokenRecording(path, f"not readable as audio ({error})") from error
+    with opened(path, least_rate=1) as file:
+        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+        for block in mono_blocks(path, file, file.frames, round(BLOCK_SECONDS * file.samplerate)):
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

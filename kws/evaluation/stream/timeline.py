@@ -12,6 +12,7 @@ from kws.spotter import Spotter
 from kws.spotter.decoder import Detection
 from kws.spotter.streaming import StreamingSpotter
 from kws.spotter.vad import VoiceActivityDetector
+from kws.support.pictures import plain
 
 SHOWN_WORDS = 8  # lines of posteriors; more cannot be told apart
 
@@ -89,7 +90,7 @@ def timeline(spotter: Spotter, samples: np.ndarray, truths: Sequence[Truth] = ()
             axis.axvspan(truth.start, truth.end, color="k", alpha=0.08, lw=0)
     axes[-1].set_xlabel("seconds")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(plain(title))
     return figure
 
 
@@ -100,7 +101,7 @@ def _draw_waveform(axes, samples: np.ndarray, rate: int, truths: Sequence[Truth]
     axes.fill_between(time, -envelope, envelope, lw=0)
     axes.set_ylabel("waveform")
     for truth in truths:
-        axes.text((truth.start + truth.end) / 2, 1.02, truth.word, ha="center", va="bottom", fontsize=8,
+        axes.text((truth.start + truth.end) / 2, 1.02, plain(truth.word), ha="center", va="bottom", fontsize=8,
                   transform=axes.get_xaxis_transform())  # fmt: skip
 
 
@@ -108,9 +109,9 @@ def _draw_posteriors(axes, spotter: Spotter, posteriors: np.ndarray, hop: float,
     time = (np.arange(len(posteriors)) + 1) * hop
     shown = np.argsort(-posteriors.max(0), kind="stable")[:SHOWN_WORDS]
     for index in sorted(shown):
-        axes.plot(time, posteriors[:, index], lw=0.9, label=spotter.labels[index])
+        axes.plot(time, posteriors[:, index], lw=0.9, label=plain(spotter.labels[index]))
     for detection in found:
         axes.axvline(detection.time, color="k", lw=0.8, ls="--")  # no color of a word
-        axes.text(detection.time, 1.03, detection.word, ha="center", va="bottom", fontsize=8)
+        axes.text(detection.time, 1.03, plain(detection.word), ha="center", va="bottom", fontsize=8)
     axes.set(ylim=(0, 1.15), ylabel="posteriors,\ndetections")
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))

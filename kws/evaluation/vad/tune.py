@@ -26,11 +26,13 @@ from kws.evaluation.vad.search import (
     search_stream,
 )
 from kws.runs import configuration, summary
+from kws.runs.latest import find
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
 from kws.spotter.vad import VoiceActivityDetector
 from kws.support import files
 from kws.support.errors import KwsError
+from kws.support.pictures import plain, without_harm
 
 PICTURE_SECONDS = 15.0
 
@@ -41,8 +43,10 @@ def tune(config: DictConfig) -> float:
     """Search on the validation stream, compare, draw, and write the parameters; the accuracy found is returned."""
     if config.trials < 1:
         raise KwsError(f"trials={config.trials} must be at least 1.")
+    config.run = str(find(config.run))
     spotter, run_directory = load_spotter(config.run)
     output = Path(config.output) if config.output else run_directory / "vad"
+    files.refuse_unwritable(output)
     data = open_data(config, spotter, run_directory)
     kept, labels, _ = match_labels(data, spotter, "validation")
     clips = data.waveforms.splits["validation"].samples[kept]
@@ -68,7 +72,7 @@ def tune(config: DictConfig) -> float:
             "validation": results,
         },
     )
-    with files.atomic(output / "vad.png") as temporary:
+    with without_harm("vad.png"), files.atomic(output / "vad.png") as temporary:
         picture(spotter, detector(spotter, best), config.file, stream).savefig(temporary, dpi=120)
     show(results)
     for path in (output / "tuning.json", output / "vad.png", Path(config.config)):
@@ -121,7 +125,7 @@ def picture(spotter: Spotter, tuned: VoiceActivityDetector, file: str | None, st
     figure = Figure(figsize=(12, 2 + 2.5 * len(detectors)), layout="constrained")
     axes = figure.subplots(len(detectors) + 1, 1, sharex=True)
     axes[0].plot(np.arange(len(samples)) / rate, samples, lw=0.4)
-    axes[0].set(title=f"Voice activity in {name}", ylabel="waveform")
+    axes[0].set(title=f"Voice activity in {plain(name)}", ylabel="waveform")
     for axis, (label, vad) in zip(axes[1:], detectors.items(), strict=True):
         draw_vad(axis, vad, vad_track(vad, features), spotter.featurizer.hop_seconds)
         axis.set_ylabel(f"{label} VAD")
