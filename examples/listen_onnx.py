@@ -24,7 +24,7 @@ outputs = ["log_probabilities", *(f"next_{name}" for name in state), *(["voice"]
 words = [i for i, label in enumerate(labels) if label[0] != "_" and label not in (settings["ignored"] or [])]
 recent = np.zeros((max(1, round(settings["smoothing"] * rate / hop)), len(words)))
 run, length, reported, free = None, 0, False, 0
-background, heard, quiet, voice = np.inf, 0, 0, 0
+background, heard, quiet, voice, lately = np.inf, 0, 0, 0, 0
 for t in range(len(samples) // hop):
     block = samples[t * hop : (t + 1) * hop]
     scores, *after = model.run(outputs, {"samples": block[None], **state})
@@ -36,13 +36,14 @@ for t in range(len(samples) // hop):
     background = max(min(level, background * gate["growth"]), gate["floor"])
     heard, quiet = (heard + 1, 0) if level > background * gate["rise"] else (heard, quiet + 1)
     heard = 0 if quiet > gate["hold"] else heard
+    lately = len(recent) if heard >= gate["attack"] else max(0, lately - 1)  # hops for which the average still holds it
 
     recent = np.vstack([recent[1:], np.exp(scores[0, words])])
     score, word = max(zip(recent.mean(0), (labels[i] for i in words), strict=True))
     threshold = settings["threshold"][word] if isinstance(settings["threshold"], dict) else settings["threshold"]
     word = word if score >= threshold else None
     length, reported, run = (length + 1, reported, run) if word == run else (1, heard == 0, word)
-    if word and length >= settings["consecutive"] and not reported and t >= free and heard >= gate["attack"]:
+    if word and length >= settings["consecutive"] and not reported and t >= free and lately:
         print(f"{(t + 1) * hop / rate:.2f} s  {word}  {score:.2f}")
         reported, free = True, t + 1 + round(settings["refractory"] * rate / hop)
 

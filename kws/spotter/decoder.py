@@ -37,6 +37,8 @@ class DecoderState(NamedTuple):
         reported: (B,) bool, whether that run has been reported, or never will be.
         wait: (B,) int64, frames in which nothing may be reported yet.
         frames: (B,) int64, frames heard.
+        lately: (B,) int64, N for an open gate, less by one for each frame since: averages still hold frames in which
+            it was open while that is more than 0.
         gate: where the noise gate stands.
     """
 
@@ -46,6 +48,7 @@ class DecoderState(NamedTuple):
     reported: Tensor
     wait: Tensor
     frames: Tensor
+    lately: Tensor
     gate: GateState
 
 
@@ -69,8 +72,9 @@ class Decoder(nn.Module):
     In every frame the word with the highest smoothed posterior is the candidate; labels that are ignored are never
     one. It is a hit when its score reaches its threshold. A run of hits of the same word is reported once, in the
     first frame in which it is `consecutive` frames long and the refractory time of the last report (of any word)
-    is over. Nothing is reported while the noise gate (`kws.spotter.gate`) is not open, and nothing ever of a run that
-    began while it was closed: no setting makes a word out of silence.
+    is over. Nothing is reported unless the noise gate (`kws.spotter.gate`) was open in a frame that the average holds,
+    and nothing ever of a run that began while it was closed: no setting makes a word out of silence, and a word may
+    still be reported just after the detector that ends with it has closed the gate.
 
     Args:
         labels: class names in the order of the classifier's outputs.
@@ -151,6 +155,7 @@ class Decoder(nn.Module):
             reported=zeros.bool(),
             wait=zeros,
             frames=zeros,
+            lately=zeros,
             gate=self.gate.initial_state(streams, device),
         )
 
@@ -224,7 +229,9 @@ class Decoder(nn.Module):
         length = index - start + 1  # of no meaning where there is no hit
         # Runs that began with a closed gate count as reported, like those that were reported before these frames.
         done = torch.where(begun < 0, state.reported[:, None], gate.gather(1, begun.clamp(min=0)) == CLOSED)
-        ripe = hit & (length >= self.consecutive) & (gate == OPEN) & ~done
+        earlier = (state.lately - self.window - 1)[:, None]  # the frame in which the gate was last open
+        opened = torch.maximum(torch.where(gate == OPEN, index, earlier).cummax(dim=1).values, earlier)
+        ripe = hit & (length >= self.consecutive) & (index - opened < self.window) & ~done
 
         # Reports hang on one another through the refractory time, so they are found stretch by stretch of ripe frames
         # of one run, of which the first and the last say everything.
@@ -254,6 +261,7 @@ class Decoder(nn.Module):
             reported=(done[:, -1] | now) & hit[:, -1],
             wait=torch.tensor([max(0, frame - frames) for frame in free], device=word.device),
             frames=state.frames + frames,
+            lately=(self.window - (frames - 1 - opened[:, -1])).clamp(min=0),
         )
         return detected, after
 

@@ -9,8 +9,8 @@ since the network started from zeros, and a short while ago at most.
                                                                 ▲
     the network starts from zeros (a fresh stream, a reset) ────┘ all is forgotten
 
-A report needs an open gate, and a run of hits that began while the gate was at least ajar: what a network said before
-there was any sound it did not say of that sound.
+A report needs a gate that was open in one of the frames that the decoder averages, and a run of hits that began while
+it was at least ajar: what a network said before there was any sound it did not say of that sound.
 
 Nothing of this hangs on features, network or settings. In digital silence, in dither and in any constant the gate never
 opens, nor in a noise that stays as it is, nor in the fading end of a word after which the network was reset.

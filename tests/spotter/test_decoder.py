@@ -93,7 +93,8 @@ def reference(log_probabilities, window, threshold, consecutive, wait, gate):
         current = best if score[best] >= threshold else None
         length, reported = (length + 1, reported) if current == word else (1, gate[t] == CLOSED)
         word = current
-        if word is not None and length >= consecutive and not reported and t >= free and gate[t] == OPEN:
+        opened = OPEN in list(gate[max(0, t + 1 - window) : t + 1])
+        if word is not None and length >= consecutive and not reported and t >= free and opened:
             found.append((word, t))
             reported, free = True, t + 1 + wait
     return found
@@ -143,3 +144,26 @@ def test_step_equals_stream():
         assert torch.equal(frame.detected, whole.detected[:, t])
         assert torch.equal(frame.score, whole.score[:, t])
     assert state.frames.tolist() == [30, 30]
+
+
+def test_a_word_is_reported_while_its_average_still_holds_the_sound_that_was_over():
+    """The detector ends with the word, and closes the gate in the frame in which the average passes its threshold."""
+    tried = decoder(smoothing=0.4, threshold=0.5, consecutive=1)  # four frames
+    word = torch.tensor([[1] * 12])
+    gate = torch.tensor([[OPEN] * 4 + [CLOSED] * 8])
+
+    def reported(hits, gate, cut=0):
+        state = tried.initial_state()
+        hit = torch.tensor([[t in hits for t in range(12)]])
+        first, state = tried.decide(word[:, :cut], hit[:, :cut], state, gate[:, :cut])
+        rest = tried.decide(word[:, cut:], hit[:, cut:], state, gate[:, cut:])[0]
+        return torch.cat([first, rest], dim=1)[0].nonzero().flatten().tolist()
+
+    for cut in range(12):
+        assert reported({3, 4, 5}, gate, cut) == [3]
+        assert reported({4, 5, 6}, gate, cut) == [], "the run began with a closed gate"
+    late = tried.initial_state()._replace(wait=torch.tensor([6]))  # a report just before
+    hit = torch.tensor([[3 <= t for t in range(12)]])
+    assert tried.decide(word, hit, late, gate)[0].nonzero().tolist() == [[0, 6]]
+    late = late._replace(wait=torch.tensor([7]))
+    assert not tried.decide(word, hit, late, gate)[0].any(), "all of the average is of what came after the sound"

@@ -59,9 +59,11 @@ int kws_decode(kws_state *state, const float *log_probabilities, kws_detection *
     d->run += hit && d->run < INT32_MAX;
     d->hops++;
     d->score = score;
+    /* The average may still hold hops in which the gate was open: voice ends with the word, and closes it. */
+    d->lately = d->gate.stands == OPEN ? hops : d->lately - (d->lately > 0);
     const int allowed = d->wait == 0;
     d->wait -= !allowed;
-    if (!hit || d->run < settings->consecutive || d->reported || !allowed || d->gate.stands != OPEN) {
+    if (!hit || d->run < settings->consecutive || d->reported || !allowed || d->lately == 0) {
         return 0;
     }
     d->reported = 1;

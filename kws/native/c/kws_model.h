@@ -88,6 +88,7 @@ typedef struct kws_decoder {
     int32_t run;                                       /* hops in a row in which it reached its threshold, … */
     int32_t reported;                                  /* … and whether it has been reported in this run, or never is */
     int32_t wait;                                      /* hops in which nothing may be reported yet */
+    int32_t lately;                                    /* hops for which the gate counts as open, since it was */
     uint64_t hops;                                     /* heard so far */
     kws_gate gate;                                     /* no word is reported unless there was a sound */
 } kws_decoder;
