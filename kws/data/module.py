@@ -40,6 +40,9 @@ class ClipBatches(Sampler):
 
     With a `pool`, indices of some of the clips, each epoch has all others and `drawn` of these, the likelier the higher
     their `weights`, (P,), which may change between epochs.
+
+    With `groups`, (indices, count) each, an epoch has `count` clips of every group, drawn anew: a small group's clips
+    again and again, each as often as the others to within one.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class ClipBatches(Sampler):
         pool: np.ndarray | None = None,
         drawn: int = 0,
         weights: np.ndarray | None = None,
+        groups: list[tuple[np.ndarray, int]] | None = None,
     ):
+        self.groups = groups
         self.pool, self.weights = pool, weights
         self.drawn = 0 if pool is None else min(drawn, len(pool))
         self.others = np.arange(clips) if pool is None else np.setdiff1d(np.arange(clips), pool)
-        self.clips = len(self.others) + self.drawn
+        self.clips = len(self.others) + self.drawn if groups is None else sum(count for _, count in groups)
         self.batch_size = batch_size * world_size
         self.seed = seed
         self.shuffle = shuffle
@@ -81,6 +86,8 @@ class ClipBatches(Sampler):
         if self.pool is not None:
             share = self.weights / self.weights.sum()
             chosen = np.concatenate([chosen, random.choice(self.pool, self.drawn, replace=False, p=share)])
+        if self.groups is not None:
+            chosen = np.concatenate([drawn_from(indices, count, random) for indices, count in self.groups])
         order = chosen[random.permutation(self.clips)] if self.shuffle else chosen
         batches = -(-self.clips // self.batch_size)
         draws = random.integers(2**62, size=batches)
@@ -92,6 +99,12 @@ class ClipBatches(Sampler):
             # same words into the same lane, and the state would give them away.
             indices = order[edges[number] : edges[number + 1]]
             yield int(draws[number]) + self.rank, indices[self.rank :: self.world_size]
+
+
+def drawn_from(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` of some indices, (count,): each as often as the others to within one."""
+    whole, rest = divmod(count, len(indices))
+    return np.concatenate([np.tile(indices, whole), random.choice(indices, rest, replace=False)])
 
 
 class SplitDataset(Dataset):
@@ -133,6 +146,9 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: decides the order of the clips and every augmentation.
         negatives_per_epoch: of the pieces of long recordings only so many are trained on in each epoch, drawn anew;
             None for all of them.
+        clips_per_word: an epoch has so many training clips of every word, fewer ones again and again, of more so many
+            drawn anew; of a label that is no word as many as there are, up to so many times the number of words.
+            None for each clip once.
 
     Attributes:
         negatives: training clips that are such pieces, indices; none where all are trained on.
@@ -155,6 +171,7 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: str | Path = "cache",
         seed: int = 1,
         negatives_per_epoch: int | None = None,
+        clips_per_word: int | None = None,
     ):
         super().__init__()
         if featurizer.sample_rate != sample_rate:
@@ -183,6 +200,11 @@ class SpeechDataModule(pl.LightningDataModule):
         self.seed = seed
         if negatives_per_epoch is not None and negatives_per_epoch < 1:
             raise KwsError(f"data.negatives_per_epoch={negatives_per_epoch} must be at least 1, or null for all.")
+        if clips_per_word is not None and clips_per_word < 1:
+            raise KwsError(f"data.clips_per_word={clips_per_word} must be at least 1, or null for each clip once.")
+        if clips_per_word is not None and negatives_per_epoch is not None:
+            raise KwsError("data.clips_per_word draws the clips of every label; set data.negatives_per_epoch=null.")
+        self.clips_per_word = clips_per_word
         self.negatives_per_epoch = negatives_per_epoch
         self.negatives = self.negative_weights = None
         self.corpus: Corpus | None = None
@@ -220,6 +242,16 @@ class SpeechDataModule(pl.LightningDataModule):
         return np.array(
             [i for i, path in enumerate(training.paths) if counts[path] > 1 and other[training.labels[i]]], np.int64
         )
+
+    def groups(self, labels: np.ndarray) -> list[tuple[np.ndarray, int]]:
+        """What an epoch has of each label of the training clips' `labels`, (N,), where `clips_per_word` is set."""
+        words = len(self.corpus.keywords)
+        places = {label: np.flatnonzero(labels == i) for i, label in enumerate(self.labels)}
+        return [
+            (place, min(len(place), self.clips_per_word * words) if label.startswith("_") else self.clips_per_word)
+            for label, place in places.items()
+            if len(place)
+        ]
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""
@@ -260,6 +292,8 @@ class SpeechDataModule(pl.LightningDataModule):
         drawn = {}
         if training and self.limit_clips is None and self.negatives is not None and len(self.negatives):
             drawn = {"pool": self.negatives, "drawn": self.negatives_per_epoch, "weights": self.negative_weights}
+        if training and self.clips_per_word is not None:
+            drawn = {"groups": self.groups(labels)}
         sampler = ClipBatches(
             len(dataset),
             self.batch_size if training else self.evaluation_batch_size,

@@ -26,6 +26,7 @@ from kws.spotter.runtime import log_probabilities
 from kws.support import files
 from kws.support.environment import environment
 from kws.support.errors import KwsError
+from kws.training import finetune
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints, clear_remains
 from kws.training.module import SpotterModule
@@ -43,7 +44,8 @@ def train(config: DictConfig) -> float:
     checkpoint = None
     if (accuracy := earlier_job(config, directory)) is not None:
         return accuracy
-    if config.resume is not None:
+    resuming = config.resume is not None
+    if resuming:
         config, checkpoint = resumed(config)
         directory = Path(config.directory)
     elif rank_zero_only.rank == 0 and ((directory / RESULTS).exists() or (directory / CONFIG).exists()):
@@ -51,6 +53,11 @@ def train(config: DictConfig) -> float:
             f"{str(directory)!r} holds an earlier run, which is not written over; continue it with "
             f"resume={directory}, or choose another directory."
         )
+    origin = None
+    if config.get("finetune") is not None:
+        origin = finetune.find(config.finetune) if checkpoint is None else finetune.at_checkpoint(checkpoint)
+        if not resuming:  # what was stored follows the run already
+            finetune.follow(config, origin, [key_of(override) for override in HydraConfig.get().overrides.task])
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if not config.trainer.accumulate_grad_batches >= 1:  # Lightning would divide by it
@@ -65,7 +72,13 @@ def train(config: DictConfig) -> float:
         default_root_dir=str(directory),
     )
     data = build_data(config)  # takes long the first time, so it comes after what may be refused at once
-    spotter = build_spotter(config, data)
+    spotter = build_spotter(config, data, origin)
+    if origin is not None and checkpoint is None:
+        finetune.take_over(spotter, origin, config)
+        for note in data.corpus.notes:
+            print(note)
+    elif origin is not None:
+        spotter.about["finetuned"] = origin.spotter.about["finetuned"]
     module = SpotterModule(
         spotter,
         optimizer=instantiate(config.optimizer),
@@ -90,7 +103,8 @@ def train(config: DictConfig) -> float:
         raise KeyboardInterrupt
     fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step, **module.fitted}
 
-    load_best(trainer, spotter)
+    if origin is None:  # few clips judge a fine-tuned one, and the best of its epochs would be a matter of chance
+        load_best(trainer, spotter)
     spotter.eval()
     calibration = calibrate(config, data, spotter) if config.get("calibrate") else None
     trainer.test(module, datamodule=data, verbose=False)
@@ -112,6 +126,7 @@ def train(config: DictConfig) -> float:
             "resumed": checkpoint is not None,
             **fitted,
         },
+        "finetuned": spotter.about.get("finetuned"),
         "calibration": calibration,
         "parity": {e.format: e.parity.as_dict() for x in exporters for e in x.exported if e.parity},
         "native": {e.format: e.native for x in exporters for e in x.exported if e.native},
@@ -166,7 +181,7 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
         key = key_of(override)
         if key == "resume":
             continue
-        if isinstance(OmegaConf.select(combined, key), DictConfig):
+        if isinstance(OmegaConf.select(combined, key), DictConfig) or key.startswith("finetun"):
             raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
         OmegaConf.update(combined, key, OmegaConf.select(config, key))
     combined.directory = str(directory)
@@ -190,8 +205,8 @@ def build_data(config: DictConfig) -> SpeechDataModule:
     return data
 
 
-def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
-    """An untrained spotter for the corpus, its normalization measured over the training split."""
+def build_spotter(config: DictConfig, data: SpeechDataModule, origin: finetune.Origin | None = None) -> Spotter:
+    """An untrained spotter for the corpus, its normalization measured over the training split, or that of `origin`."""
     featurizer = data.featurizer
     classifier = build(config, "model", input_size=featurizer.num_features, num_classes=len(data.labels))
     spotter = Spotter(
@@ -202,8 +217,11 @@ def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
         decoder=OmegaConf.to_container(config.decoder, resolve=True),
         about={"corpus": data.corpus.name, "corpus_fingerprint": data.corpus.fingerprint(), "seed": config.seed},
     )
-    features = data.split_features("training")
-    spotter.normalization.measure(torch.from_numpy(features[i : i + 1024]) for i in range(0, len(features), 1024))
+    if origin is None:
+        features = data.split_features("training")
+        spotter.normalization.measure(torch.from_numpy(features[i : i + 1024]) for i in range(0, len(features), 1024))
+    else:
+        spotter.normalization.load_state_dict(origin.spotter.normalization.state_dict())
     if data.augment is not None:
         data.augment.set_fill(spotter.normalization.mean)
     return spotter
@@ -263,6 +281,7 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
         "labels": list(data.labels),
         "sample_rate": data.sample_rate,
         "clips": {split: len(content.labels) for split, content in data.waveforms.splits.items()},
+        "notes": list(data.corpus.notes),
         "refused": [{"path": r.path, "reason": r.reason} for r in data.waveforms.refused],
     }
 
