@@ -68,7 +68,9 @@ class FinetuningCorpus:
         counts = Counter(clip.label for clip in training)
         for word in corpus.keywords:
             if not counts[word]:
-                raise KwsError(f"{corpus.root}: {word!r} has no clip to train on; record one, or take one off the lists.")
+                raise KwsError(
+                    f"{corpus.root}: {word!r} has no clip to train on; record one, or take one off the lists."
+                )
         notes, clips = list(corpus.notes), list(corpus.clips)
         for split in ("validation", "testing"):
             if not any(clip.label in corpus.keywords for clip in corpus.split(split)):

@@ -232,6 +232,12 @@ def take_over(spotter: Spotter, origin: Origin, config: DictConfig) -> None:
     }
 
 
+def choices(spotter: Spotter) -> dict[str, str]:
+    """In the place of the files of conf/ that were not used after all."""
+    name = Path(spotter.about["finetuned"]["run"]).name
+    return {"model": f"{type(spotter.classifier).__name__} of {name}", "featurizer": f"of {name}"}
+
+
 def refuse(origin: Origin, asked: str, has: str) -> None:
     """Raise the sentence on a contradiction."""
     raise KwsError(f"{asked} contradicts finetune={origin.name}, which {has}; leave it out: {FOLLOWS}.")

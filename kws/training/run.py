@@ -133,7 +133,7 @@ def train(config: DictConfig) -> float:
         "exports": {e.format: str(e.path.relative_to(directory)) for x in exporters for e in x.exported},
         "corpus": describe_corpus(data),
         "seed": config.seed,
-        "choices": choices(),
+        "choices": choices() if origin is None else {**choices(), **finetune.choices(spotter)},
         "environment": environment(),
     }
     picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
