@@ -5,7 +5,7 @@
 takes 1, 5 and 20 training clips of each word, every one by another speaker, and counts the test split's clips of these
 words that are heard right. Three seeds, which draw the clips too; the first alone where old words are kept. Training
 anew has the same network, features, augmentation, batches and clips; only it has its usual learning rate, twice the
-epochs, and the whole validation split of the words to choose its best epoch by, where fine-tuning takes its last. A line
+epochs, and the whole validation split of the words to choose its best epoch by, where fine-tuning takes its last. A row
 with kept words counts the eight earlier ones as well. Writes docs/results/finetuning.json and .md.
 """
 

@@ -98,7 +98,7 @@ def follow_rate(config: DictConfig, origin: Origin, given: Sequence[str]) -> Non
         refuse(origin, f"data.sample_rate={config.data.sample_rate}", f"is at {rate} Hz")
     put(config, "data.sample_rate", rate)
     if "data.seconds" not in given and origin.settings is not None:
-        put(config, "data.seconds", origin.settings.data.seconds)
+        put(config, "data.seconds", origin.settings.data.get("seconds", config.data.seconds))
 
 
 def follow_featurizer(config: DictConfig, origin: Origin, given: Sequence[str]) -> None:
@@ -179,7 +179,7 @@ def kept(choice: bool | Sequence[str], origin: Origin) -> list[str]:
         if name not in labels:
             raise KwsError(
                 f"finetuning.keep names {name!r}, which finetune={origin.name} does not hear; it hears "
-                f"{', '.join(labels)}. true keeps them all; a bare yes or no takes quotes."
+                f"{', '.join(labels)}. true keeps them all."
             )
     return [label for label in labels if label in names]
 

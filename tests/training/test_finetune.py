@@ -204,6 +204,20 @@ def test_without_their_recordings_the_old_words_stay_unrehearsed(here, place):
     assert results(run)["corpus"]["clips"]["training"] == 36 + 10
 
 
+def test_recordings_that_were_moved_are_said_to_be_missing(here, place):
+    origin = shutil.copytree(place / "run", here / "origin")
+    config = (origin / "config.yaml").read_text()
+    (origin / "config.yaml").write_text(config.replace(str(place / "recordings"), str(here / "gone")))
+    root = recorded(here / "mine", 3)
+    done, _ = tuned(origin, root, "finetuning.keep=true", *STILL)
+    assert "nothing rehearses them" in done.out
+    done, _ = tuned(origin, root, "finetuning.keep=true", f"finetuning.root={place / 'recordings'}", *STILL, run="b")
+    assert "nothing rehearses them" not in done.out
+    (origin / "config.yaml").write_text(config.replace("kws.corpus.FolderCorpus", "os.system"))
+    done = call("train", f"finetune={origin}", "finetuning.keep=true", "data=folder", f"data.root={root}")
+    assert "os.system, which is none of kws.corpus" in done.err
+
+
 def test_resumed_it_goes_on_from_itself(here, place):
     """To the figures of a run that nobody interrupted, and without a look at the run before it."""
     origin = shutil.copytree(place / "run", here / "origin")
