@@ -49,15 +49,19 @@ def main() -> None:
         "finetune=commands_small finetuning.keep=true finetuning.root=…": [*KEPT, f"finetuning.root={root}"],
     }
     runs = []
-    for count in options.counts:
-        for seed in options.seeds:
+    for seed in options.seeds:
+        for count in options.counts:
             for way, overrides in ways.items():
                 # What is kept is looked at once: it takes the time of all the others.
                 if overrides in (ANEW, TUNED) or (count == 5 and seed == options.seeds[0]):
                     figures = run(root, overrides, count, seed)
                     runs.append({"way": way, "clips": count, "seed": seed, **figures})
                     print(runs[-1], flush=True)
-    RESULTS.mkdir(exist_ok=True)
+                    write(runs)
+
+
+def write(runs: Sequence[dict]) -> None:
+    """What there is so far."""
     facts = {"words": list(WORDS), "common": COMMON, "anew": ANEW, "runs": runs}
     (RESULTS / "finetuning.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "finetuning.md").write_text(table(runs), encoding="utf-8")
@@ -153,7 +157,7 @@ def table(runs: Sequence[dict]) -> str:
         "| clips a word | way | seeds | new words | the eight earlier words | seconds of training |",
         "|---|---|---|---|---|---|",
     ]
-    for count, way in dict.fromkeys((run["clips"], run["way"]) for run in runs):
+    for count, way in sorted({(run["clips"], run["way"]): None for run in runs}, key=lambda row: row[0]):
         of = [run for run in runs if (run["clips"], run["way"]) == (count, way)]
         seconds = f"{mean(run['seconds'] for run in of):.0f}"
         cells = [spread([run[key] for run in of if run[key] is not None]) for key in ("new", "earlier")]

@@ -169,10 +169,12 @@ def follow_data(config: DictConfig, origin: Origin) -> None:
     put(config, "data.source", source)
 
 
-def kept(choice: bool | Sequence[str], origin: Origin) -> list[str]:
-    """The labels of the run that stay."""
+def kept(choice: bool | str | Sequence[str] | None, origin: Origin) -> list[str]:
+    """The labels of the run that stay: those that are no words for None, all or none, or those that are named."""
     labels = list(origin.spotter.labels)
-    if choice is None or isinstance(choice, bool):
+    if choice is None:  # without them a detector would make a word of everything
+        return [label for label in labels if label.startswith("_")]
+    if isinstance(choice, bool):
         return labels if choice else []
     names = [choice] if isinstance(choice, str) else list(choice)
     for name in names:
