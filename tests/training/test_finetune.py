@@ -204,6 +204,14 @@ def test_without_their_recordings_the_old_words_stay_unrehearsed(here, place):
     assert results(run)["corpus"]["clips"]["training"] == 36 + 10
 
 
+def test_all_labels_may_go(here):
+    root = recorded(here / "mine", 2)
+    short = ("finetuning.keep=false", "data.clips_per_word=8", "trainer.max_epochs=1")
+    done, run = tuned("commands_small", root, *short)
+    assert Spotter.load(run / "spotter.ckpt").labels == ("ee", "oo")
+    assert "nothing rehearses" not in done.out
+
+
 def test_recordings_that_were_moved_are_said_to_be_missing(here, place):
     origin = shutil.copytree(place / "run", here / "origin")
     config = (origin / "config.yaml").read_text()
@@ -250,9 +258,10 @@ def test_a_spotter_that_comes_along(here):
     short = ("data.clips_per_word=8", "trainer.max_epochs=1", "calibrate=true", "calibration.hours=0.05")
     done, run = tuned("commands_small", root, *short, "calibration.false_alarms_per_hour=2000")
     spotter, bundled = Spotter.load(run / "spotter.ckpt"), Spotter.load(named("commands_small"))
-    assert spotter.labels == ("ee", "oo")
+    assert spotter.labels == ("_silence_", "_unknown_", "ee", "oo")  # it is still a detector
+    assert "_silence_, _unknown_ stay" in done.out
     assert spotter.featurizer.settings == bundled.featurizer.settings
-    assert spotter.classifier.settings == {**bundled.classifier.settings, "num_classes": 2}
+    assert spotter.classifier.settings == {**bundled.classifier.settings, "num_classes": 4}
     assert results(run)["corpus"]["sample_rate"] == 16000
     assert results(run)["finetuned"]["run"] == "commands_small"
     assert results(run)["calibration"]
