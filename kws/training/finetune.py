@@ -157,7 +157,7 @@ def follow_data(config: DictConfig, origin: Origin) -> None:
     if keep and old is None:
         print(
             f"finetune={origin.name}: {', '.join(keep)} stay, but the recordings that they were learned from are not "
-            "there (finetuning.root=DIR says where), so nothing rehearses them and they will be forgotten in part."
+            "there (finetuning.root=DIR says where), so nothing rehearses them and most of it will be forgotten."
         )
     source = {
         "_target_": "kws.corpus.FinetuningCorpus",

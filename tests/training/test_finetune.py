@@ -266,3 +266,6 @@ def test_a_spotter_that_comes_along(here):
     assert results(run)["finetuned"]["run"] == "commands_small"
     assert results(run)["calibration"]
     assert "commands_small" in done.out
+    done = call("export", f"run={run}", "export=[onnx,ell]")  # as the defaults have it; ELL cannot hold this one
+    assert done.status == 0, done.err
+    assert "No Ell files: A classifier needs at least one recurrent layer" in done.out
