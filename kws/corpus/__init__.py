@@ -2,6 +2,7 @@
 
 from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, which_set
 from kws.corpus.embedded import EmbeddedCorpus
+from kws.corpus.finetuning import FinetuningCorpus
 from kws.corpus.folder import FolderCorpus
 from kws.corpus.lists import write_lists
 from kws.corpus.speech_commands import SpeechCommandsCorpus
@@ -11,6 +12,7 @@ __all__ = [
     "Clip",
     "Corpus",
     "EmbeddedCorpus",
+    "FinetuningCorpus",
     "FolderCorpus",
     "Refusal",
     "SpeechCommandsCorpus",

@@ -48,6 +48,8 @@ class ClipBatches(Sampler):
 
     With `shares`, (N,), as many of the other clips are drawn as there are, each as often as its share says, to the
     nearest whole number: one below 1 comes in some epochs, one above 1 several times in each.
+    With `groups`, (indices, count) each, an epoch has `count` clips of every group, drawn anew: a small group's clips
+    again and again, each as often as the others to within one.
     """
 
     def __init__(
@@ -62,11 +64,12 @@ class ClipBatches(Sampler):
         drawn: int = 0,
         weights: np.ndarray | None = None,
         shares: np.ndarray | None = None,
+        groups: list[tuple[np.ndarray, int]] | None = None,
     ):
-        self.pool, self.weights, self.shares = pool, weights, shares
+        self.pool, self.weights, self.shares, self.groups = pool, weights, shares, groups
         self.drawn = 0 if pool is None else min(drawn, len(pool))
         self.others = np.arange(clips) if pool is None else np.setdiff1d(np.arange(clips), pool)
-        self.clips = len(self.others) + self.drawn
+        self.clips = len(self.others) + self.drawn if groups is None else sum(count for _, count in groups)
         self.batch_size = batch_size * world_size
         self.seed = seed
         self.shuffle = shuffle
@@ -94,6 +97,8 @@ class ClipBatches(Sampler):
         if self.pool is not None:
             share = self.weights / self.weights.sum()
             chosen = np.concatenate([chosen, random.choice(self.pool, self.drawn, replace=False, p=share)])
+        if self.groups is not None:
+            chosen = np.concatenate([drawn_from(indices, count, random) for indices, count in self.groups])
         order = chosen[random.permutation(self.clips)] if self.shuffle else chosen
         batches = -(-self.clips // self.batch_size)
         draws = random.integers(2**62, size=batches)
@@ -105,6 +110,12 @@ class ClipBatches(Sampler):
             # same words into the same lane, and the state would give them away.
             indices = order[edges[number] : edges[number + 1]]
             yield int(draws[number]) + self.rank, indices[self.rank :: self.world_size]
+
+
+def drawn_from(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` of some indices, (count,): each as often as the others to within one."""
+    whole, rest = divmod(count, len(indices))
+    return np.concatenate([np.tile(indices, whole), random.choice(indices, rest, replace=False)])
 
 
 class SplitDataset(Dataset):
@@ -148,6 +159,9 @@ class SpeechDataModule(pl.LightningDataModule):
             between them, a label comes as often as its number of clips to the power of 1 - balance.
         negatives_per_epoch: of the pieces of long recordings only so many are trained on in each epoch, drawn anew;
             None for all of them.
+        clips_per_word: an epoch has so many training clips of every word, fewer ones again and again, of more so many
+            drawn anew; of a label that is no word as many as there are, up to so many times the number of words.
+            None for each clip once.
 
     Attributes:
         negatives: training clips that are such pieces, indices; none where all are trained on.
@@ -171,6 +185,7 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: int = 1,
         negatives_per_epoch: int | None = None,
         balance: float = 0.0,
+        clips_per_word: int | None = None,
     ):
         super().__init__()
         if featurizer.sample_rate != sample_rate:
@@ -199,6 +214,11 @@ class SpeechDataModule(pl.LightningDataModule):
         self.seed = seed
         if negatives_per_epoch is not None and negatives_per_epoch < 1:
             raise KwsError(f"data.negatives_per_epoch={negatives_per_epoch} must be at least 1, or null for all.")
+        if clips_per_word is not None and clips_per_word < 1:
+            raise KwsError(f"data.clips_per_word={clips_per_word} must be at least 1, or null for each clip once.")
+        if clips_per_word is not None and negatives_per_epoch is not None:
+            raise KwsError("data.clips_per_word draws the clips of every label; set data.negatives_per_epoch=null.")
+        self.clips_per_word = clips_per_word
         self.negatives_per_epoch = negatives_per_epoch
         if not 0 <= balance <= 1:
             raise KwsError(
@@ -282,6 +302,16 @@ class SpeechDataModule(pl.LightningDataModule):
             "digest": digest(rows),
         }
 
+    def groups(self, labels: np.ndarray) -> list[tuple[np.ndarray, int]]:
+        """What an epoch has of each label of the training clips' `labels`, (N,), where `clips_per_word` is set."""
+        words = len(self.corpus.keywords)
+        places = {label: np.flatnonzero(labels == i) for i, label in enumerate(self.labels)}
+        return [
+            (place, min(len(place), self.clips_per_word * words) if label.startswith("_") else self.clips_per_word)
+            for label, place in places.items()
+            if len(place)
+        ]
+
     def setup(self, stage: str | None = None) -> None:
         """Open the splits. `stage` makes no difference: memory maps cost nothing until they are read."""
         self._open()
@@ -323,6 +353,8 @@ class SpeechDataModule(pl.LightningDataModule):
             drawn = {"pool": self.negatives, "drawn": self.negatives_per_epoch, "weights": self.negative_weights}
         if training and self.balance:
             drawn["shares"] = (np.maximum(np.bincount(labels), 1) ** -float(self.balance))[labels]
+        if training and self.clips_per_word is not None:
+            drawn = {"groups": self.groups(labels)}
         sampler = ClipBatches(
             len(dataset),
             self.batch_size if training else self.evaluation_batch_size,

@@ -131,7 +131,7 @@ def classifier(
     sizes, features = program.sizes, program.sizes[FEATURES]
     classes = sizes[program.output]
     if not any(isinstance(step, s.Recurrent | s.FastGRNN) for step in program.network):
-        raise KwsError("A classifier needs at least one recurrent layer.")
+        raise NoNode(program.steps[-1], "A classifier needs at least one recurrent layer")
     if labels and len(labels) != classes:
         raise KwsError(f"There are {len(labels)} labels for {classes} classes.")
     builder = ModelBuilder()

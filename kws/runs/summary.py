@@ -40,6 +40,8 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     table.add_row("validation accuracy", f"{percent(validation['accuracy'])}, {validation['clips']} clips")
     worst = sorted((v, k) for k, v in test["per_word"].items() if v is not None)[:3]
     table.add_row("hardest words", ", ".join(f"{word} {percent(value, 0)}" for value, word in worst))
+    if results.get("finetuned"):
+        table.add_row("fine-tuned from", results["finetuned"]["run"])
     if results.get("calibration"):
         table.add_row("in use", calibration_text(results["calibration"]))
     table.add_row("parameters", f"{results['parameters']:,}")

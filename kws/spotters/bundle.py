@@ -71,7 +71,8 @@ def clips(spotter: Spotter, directory: Path, root: str | None) -> tuple[np.ndarr
     """Features (N, T, F) and labels (N,) of the run's test clips."""
     data = stored(directory / CONFIG).data
     if root is not None:
-        data.root = data.source.root = root
+        source = data.source.get("new") or data.source  # of a fine-tuned run, what it learned last
+        data.root = source.root = root
     module = open_data(OmegaConf.create({"data": data}), spotter, directory)
     kept, labels, _ = match_labels(module, spotter, "testing")
     return module.split_features("testing")[kept], labels

@@ -35,7 +35,7 @@ from kws.support import files, plain_yaml
 from kws.support.environment import environment
 from kws.support.errors import Interrupted, KwsError
 from kws.support.pictures import without_harm
-from kws.training import checkpoints, resume
+from kws.training import checkpoints, finetune, resume
 from kws.training.callbacks import tensorboard_writer
 from kws.training.checkpoints import WholeCheckpoints
 from kws.training.module import SpotterModule
@@ -68,6 +68,11 @@ def train(config: DictConfig) -> float:
             f"resume={directory}, or choose another directory."
         )
     files.refuse_unwritable(directory)
+    origin = None
+    if config.get("finetune") is not None:
+        origin = finetune.find(config.finetune) if checkpoint is None else finetune.at_checkpoint(checkpoint)
+        if not begun:  # what was stored follows the run already
+            finetune.follow(config, origin, [key_of(override) for override in HydraConfig.get().overrides.task])
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if not config.trainer.accumulate_grad_batches >= 1:  # Lightning would divide by it
@@ -82,7 +87,11 @@ def train(config: DictConfig) -> float:
         default_root_dir=str(directory),
     )
     data = build_data(config)  # takes long the first time, so it comes after what may be refused at once
-    spotter = build_spotter(config, data)
+    spotter = build_spotter(config, data, origin)
+    if origin is not None and checkpoint is None:
+        finetune.take_over(spotter, origin, config)
+    elif origin is not None:
+        spotter.about["finetuned"] = origin.spotter.about["finetuned"]
     module = SpotterModule(
         spotter,
         optimizer=instantiate(config.optimizer),
@@ -105,7 +114,8 @@ def train(config: DictConfig) -> float:
     seconds = module.seconds
     fitted = {"epochs": trainer.current_epoch, "steps": trainer.global_step, **module.fitted}
 
-    load_best(trainer, spotter)
+    if origin is None:  # few clips judge a fine-tuned one, and the best of its epochs would be a matter of chance
+        load_best(trainer, spotter)
     spotter.eval()
     calibration = calibrate(config, data, spotter) if config.get("calibrate") else None
     with interruptions(trainer):
@@ -128,13 +138,14 @@ def train(config: DictConfig) -> float:
             "resumed": checkpoint is not None,
             **fitted,
         },
+        "finetuned": spotter.about.get("finetuned"),
         "calibration": calibration,
         "parity": {e.format: e.parity.as_dict() for x in exporters for e in x.exported if e.parity},
         "native": {e.format: e.native for x in exporters for e in x.exported if e.native},
         "exports": {e.format: str(e.path.relative_to(directory)) for x in exporters for e in x.exported},
         "corpus": describe_corpus(data),
         "seed": config.seed,
-        "choices": choices(),
+        "choices": choices() if origin is None else {**choices(), **finetune.choices(spotter)},
         "environment": environment(),
     }
     files.write_json(directory / RESULTS, results)
@@ -189,6 +200,8 @@ def resumed(config: DictConfig) -> tuple[DictConfig, Path]:
         key = key_of(override)
         if key in ("resume", "new_cycle"):
             continue
+        if key.startswith("finetun"):
+            raise KwsError(f"resume={directory}: {key} cannot be chosen anew for a run that has begun; leave it out.")
         if isinstance(OmegaConf.select(combined, key), DictConfig):
             if override in earlier:
                 continue  # the choice that was made, so that values of it can be given: data=folder data.root=…
@@ -256,8 +269,8 @@ def build_data(config: DictConfig) -> SpeechDataModule:
     return data
 
 
-def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
-    """An untrained spotter for the corpus, its normalization measured over the training split."""
+def build_spotter(config: DictConfig, data: SpeechDataModule, origin: finetune.Origin | None = None) -> Spotter:
+    """An untrained spotter for the corpus, its normalization measured over the training split, or that of `origin`."""
     featurizer = data.featurizer
     classifier = build(config, "model", input_size=featurizer.num_features, num_classes=len(data.labels))
     spotter = Spotter(
@@ -268,8 +281,11 @@ def build_spotter(config: DictConfig, data: SpeechDataModule) -> Spotter:
         decoder=OmegaConf.to_container(config.decoder, resolve=True),
         about={"corpus": data.corpus.name, "corpus_fingerprint": data.corpus.fingerprint(), "seed": config.seed},
     )
-    features = data.split_features("training")
-    spotter.normalization.measure(torch.from_numpy(features[i : i + 1024]) for i in range(0, len(features), 1024))
+    if origin is None:
+        features = data.split_features("training")
+        spotter.normalization.measure(torch.from_numpy(features[i : i + 1024]) for i in range(0, len(features), 1024))
+    else:
+        spotter.normalization.load_state_dict(origin.spotter.normalization.state_dict())
     if data.augment is not None:
         data.augment.set_fill(spotter.normalization.mean)
     return spotter

@@ -102,3 +102,22 @@ def test_a_corpus_without_background_recordings_is_augmented_with_coloured_noise
     plain = batch.waveforms.float() / 32768
     changed = loud.waveforms(plain, torch.Generator().manual_seed(0))
     assert ((changed - plain).std(dim=1) > 2 * plain.std(dim=1)).all()
+
+
+def test_every_word_comes_as_often_in_an_epoch_however_few_clips_it_has():
+    groups = [(np.array([0, 1]), 7), (np.arange(2, 30), 7), (np.array([30, 31, 32]), 3)]
+    sampler = ClipBatches(33, 5, seed=1, shuffle=True, groups=groups)
+    epochs = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        batches = [indices for _, indices in sampler]
+        assert len(batches) == len(sampler) == 4
+        drawn = np.bincount(np.concatenate(batches), minlength=33)
+        assert sorted(drawn[:2]) == [3, 4]
+        assert drawn[2:30].sum() == 7
+        assert drawn[2:30].max() == 1
+        assert drawn[30:].tolist() == [1, 1, 1]
+        epochs.append(drawn)
+    assert not np.array_equal(epochs[0], epochs[1])
+    sampler.set_epoch(0)
+    assert np.array_equal(np.bincount(np.concatenate([indices for _, indices in sampler]), minlength=33), epochs[0])

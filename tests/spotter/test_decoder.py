@@ -163,7 +163,7 @@ def test_a_word_is_reported_while_its_average_still_holds_the_sound_that_was_ove
         assert reported({3, 4, 5}, gate, cut) == [3]
         assert reported({4, 5, 6}, gate, cut) == [], "the run began with a closed gate"
     late = tried.initial_state()._replace(wait=torch.tensor([6]))  # a report just before
-    hit = torch.tensor([[3 <= t for t in range(12)]])
+    hit = torch.tensor([[t >= 3 for t in range(12)]])
     assert tried.decide(word, hit, late, gate)[0].nonzero().tolist() == [[0, 6]]
     late = late._replace(wait=torch.tensor([7]))
     assert not tried.decide(word, hit, late, gate)[0].any(), "all of the average is of what came after the sound"

@@ -100,7 +100,7 @@ def reports_of_runs(decoder: Decoder, trace: Trace, threshold: float) -> list[Re
         if where != present:  # another recording, and a fresh decoder
             present, free = where, 0
         at = max(first + decoder.consecutive - 1, free)
-        if trace.gate is not None:  # nothing of a run that began with a closed gate, and only of averages of an open one
+        if trace.gate is not None:  # no run that began with a closed gate, and averages of an open one alone
             oldest = max(at - decoder.window + 1, int(trace.starts[where - 1]))
             opens = np.flatnonzero(trace.gate[oldest : last + 1] == OPEN) if trace.gate[first] != CLOSED else ()
             at = max(at, oldest + int(opens[0])) if len(opens) else last + 1

@@ -1,0 +1,169 @@
+"""What a trained spotter is fine-tuned on: new recordings, few or many, beside some of what it was trained on."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from kws.corpus import selection
+from kws.corpus.base import Clip, Corpus
+from kws.corpus.folder import FolderCorpus
+from kws.support.errors import KwsError
+
+HELD_BACK = 10
+"""Training clips of every word from which on the hash rule may hold some back for the other splits."""
+MOST_MINUTES = 20
+"""Of running speech that is spoken anew, without the new words."""
+
+
+class FinetuningCorpus:
+    """The clips of one source, and some of another's to rehearse words that are to be kept.
+
+    Where a word has fewer than `HELD_BACK` clips, or the hash rule would leave it without any to train on, all clips
+    train that are on no list. A split that has no clip of the new words then has their training clips: its figures
+    say how well these were learned, and a note says so.
+
+    Args:
+        new: source of what is learned.
+        old: source of what is rehearsed; None for nothing.
+        keep: labels that stay, in their order; with clips or without.
+        rehearsal: training clips of each kept word at most, and so many times their number of every label that is no
+            word. The other splits stay whole, so that what has been forgotten is seen there.
+        seed: of the choice of clips to rehearse.
+    """
+
+    def __init__(self, new: Any, old: Any = None, keep: Sequence[str] = (), rehearsal: int = 200, seed: int = 1):
+        if rehearsal < 1:
+            raise KwsError(f"finetuning.rehearsal={rehearsal} must be at least 1.")
+        self.new, self.old, self.keep = new, old, tuple(keep)
+        self.rehearsal, self.seed = rehearsal, seed
+
+    def prepare(self) -> None:
+        """Make or download what is missing."""
+        self.new.prepare()
+        if self.old is not None:
+            self.old.prepare()
+
+    def scan(self) -> Corpus:
+        """All clips. Raises KwsError when a new word has none to train on."""
+        new, notes = self.learned()
+        clips, noise, share = list(new.clips), dict.fromkeys(new.noise), new.noise_share
+        name, refused = new.name, new.refused
+        if self.old is not None:
+            old = self.known(new.keywords)
+            rehearsed, notes_of_old = self.rehearsed(old, new)
+            clips += rehearsed
+            notes += notes_of_old
+            noise |= dict.fromkeys(old.noise)
+            share = min(share, old.noise_share)
+            name, refused = f"{new.name} and {old.name}", (*refused, *old.refused)
+        together = dict.fromkeys((*self.keep, *new.labels))
+        labels = (*sorted(x for x in together if x.startswith("_")), *(x for x in together if not x.startswith("_")))
+        return Corpus(name, new.root, labels, tuple(clips), tuple(noise), tuple(refused), tuple(notes), share)
+
+    def learned(self) -> tuple[Corpus, list[str]]:
+        """The new clips in their splits, and what there is to say of it."""
+        corpus = self.held_back()
+        training = [clip for clip in corpus.split("training") if clip.start is None]
+        counts = Counter(clip.label for clip in training)
+        for word in corpus.keywords:
+            if not counts[word]:
+                raise KwsError(
+                    f"{corpus.root}: {word!r} has no clip to train on; record one, or take one off the lists."
+                )
+        notes, clips = list(corpus.notes), list(corpus.clips)
+        for split in ("validation", "testing"):
+            if not any(clip.label in corpus.keywords for clip in corpus.split(split)):
+                clips += [replace(clip, split=split) for clip in training]
+                notes.append(
+                    f"{split}: no recording of a new word is held back, so the {len(training)} that train stand in. "
+                    "Its figures say how well they were learned, not how others will be heard."
+                )
+        return replace(corpus, clips=tuple(clips)), notes
+
+    def held_back(self) -> Corpus:
+        """The new clips, by the hash rule where there are enough."""
+        source = self.new
+        if not isinstance(source, FolderCorpus):
+            return source.scan()
+        required, percentages = source.required_splits, source.percentages
+        try:
+            source.required_splits, source.percentages = (), dict.fromkeys(percentages, 0.0)
+            every = source.scan()
+            if min(trained(every).values()) < HELD_BACK:
+                return every
+            source.percentages = percentages
+            some = source.scan()
+            return some if min(trained(some).values()) else every
+        finally:
+            source.required_splits, source.percentages = required, percentages
+
+    def known(self, words: Sequence[str]) -> Corpus:
+        """The earlier corpus, its running speech without the new words."""
+        source = self.old
+        speech = getattr(source, "running_speech", None)
+        if speech is None:
+            return source.scan()
+        try:
+            other = any(map(selection.is_other_speech, self.keep))
+            source.running_speech = WithoutWords(speech, words) if other else None
+            return source.scan()
+        finally:
+            source.running_speech = speech
+
+    def rehearsed(self, old: Corpus, new: Corpus) -> tuple[list[Clip], list[str]]:
+        """Clips of the kept labels, none of them a new word or a clip that is there already; and notes."""
+        there, words = {clip.path for clip in new.clips if clip.start is None}, set(new.keywords)
+        clips, taken = [], 0
+        for clip in old.clips:
+            if clip.label not in self.keep or clip.path in there:
+                continue
+            if selection.is_other_speech(clip.label) and clip.path.parent.name in words:
+                taken += 1  # the same word cannot be both
+            else:
+                clips.append(clip)
+        kept = [label for label in self.keep if not label.startswith("_")]
+        spoken = [clip for clip in clips if clip.label in kept]
+        others = [clip for clip in clips if clip.label not in kept]
+        limited = selection.limit_per_word(spoken, self.rehearsal, self.seed)
+        limited += selection.limit_per_word(others, self.rehearsal * max(len(kept), 1), self.seed)
+        count = sum(clip.split == "training" for clip in limited)
+        notes = [f"{count} training clips of {old.name} rehearse {', '.join(self.keep)}"]
+        if taken:
+            notes.append(f"{taken} clips of {old.name} that were other words are left out, for these are new words now")
+        return limited, notes
+
+
+class WithoutWords:
+    """Running speech that leaves out some more words.
+
+    Args:
+        speech: a `RunningSpeech`.
+        words: what it must not say beside the keywords that it is told.
+    """
+
+    def __init__(self, speech: Any, words: Sequence[str]):
+        self.speech, self.words = speech, tuple(words)
+
+    def prepare(self, keywords: Sequence[str]) -> Any:
+        """See `RunningSpeech.prepare`."""
+        minutes = self.speech.minutes
+        try:
+            if set(self.words) - set(keywords):
+                self.speech.minutes = min(minutes, MOST_MINUTES)
+            return self.speech.prepare(tuple(dict.fromkeys((*keywords, *self.words))))
+        finally:
+            self.speech.minutes = minutes
+
+
+def trained(corpus: Corpus) -> dict[str, int]:
+    """Training clips of each word."""
+    counts = Counter(clip.label for clip in corpus.split("training"))
+    return {word: counts[word] for word in corpus.keywords}
+
+
+def is_there(source: Any) -> bool:
+    """Whether a corpus can be read without a download. What this machine makes by itself, it makes again."""
+    if isinstance(source, FinetuningCorpus):
+        return is_there(source.new) and (source.old is None or is_there(source.old))
+    return not isinstance(source, FolderCorpus) or source.root.is_dir()
