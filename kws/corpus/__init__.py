@@ -5,6 +5,7 @@ from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.folder import FolderCorpus
 from kws.corpus.lists import write_lists
 from kws.corpus.speech_commands import SpeechCommandsCorpus
+from kws.corpus.spoken import SpokenCorpus
 
 __all__ = [
     "SPLITS",
@@ -14,6 +15,7 @@ __all__ = [
     "FolderCorpus",
     "Refusal",
     "SpeechCommandsCorpus",
+    "SpokenCorpus",
     "which_set",
     "write_lists",
 ]

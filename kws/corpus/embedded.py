@@ -152,6 +152,10 @@ class EmbeddedCorpus:
         key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
         return self.root / f"{self.name}-{key}"
 
+    @property
+    def _longest(self) -> float:
+        return self.seconds - _MARGIN
+
     def scan(self) -> Corpus:
         """The `Corpus` on disk, which `prepare` has made."""
         if not self.folder.is_dir():
@@ -234,7 +238,7 @@ class EmbeddedCorpus:
 
     def _sayer(self, espeak: Espeak, speaker: Voice) -> Callable[[str, np.random.Generator], np.ndarray]:
         """A function of a text, and of the generator of what is drawn for one clip, to speech `(S,)`."""
-        return partial(speak, espeak, speaker, *self._manner(speaker), self.seconds - _MARGIN)
+        return partial(speak, espeak, speaker, *self._manner(speaker), self._longest)
 
     def _write_clip(self, path: Path, speech: np.ndarray, generator: np.random.Generator) -> None:
         write(path, place(speech, generator, round(self.seconds * SAMPLE_RATE)))

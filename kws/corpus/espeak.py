@@ -67,7 +67,7 @@ def variants() -> tuple[str, ...]:
 
 @cache
 def accents(language: str) -> tuple[str, ...]:
-    """Voices of a language or of one accent, as files below espeak-ng's `lang` folder: `en`, `en-US`, `de`, `pt`.
+    """Accents of a language, or of one accent, as files below espeak-ng's `lang` folder: of `en`, `en-US`, `de`, `pt`.
 
     Raises:
         KwsError: espeak-ng does not speak it.
