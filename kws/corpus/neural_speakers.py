@@ -87,7 +87,7 @@ def speak(
     speed *= float(np.exp(generator.uniform(-0.1, 0.1)))
     while True:
         spoken = kokoro.speak(ipa, speaker.mix, speed, speaker.english).astype(np.float64)
-        spoken = soxr.resample(trim(spoken * 32768, KOKORO_RATE), KOKORO_RATE * tract, SAMPLE_RATE)
+        spoken = soxr.resample(trim(spoken, KOKORO_RATE), KOKORO_RATE * tract, SAMPLE_RATE)
         if len(spoken) <= longest * SAMPLE_RATE:
             return spoken
         if speed >= _FASTEST:

@@ -188,7 +188,7 @@ def read_neural(
         ipa = espeak.ipa(text, reader.accent) + text[-1]
         speed = mean * float(np.exp(generator.uniform(-0.1, 0.1)))
         said = model.speak(ipa, reader.mix, speed, reader.english).astype(np.float64)
-        return soxr.resample(said * 32768, kokoro.SAMPLE_RATE * tract, SAMPLE_RATE)
+        return soxr.resample(said, kokoro.SAMPLE_RATE * tract, SAMPLE_RATE)
 
     return _joined(say, seconds, generator)
 

@@ -168,10 +168,27 @@ def test_what_the_model_reads(installed):
         model.tokens("7")
 
 
+def test_what_was_said_is_kept(installed, tmp_path):
+    files = prepare(installed)
+    model = kokoro.Kokoro(files)
+    model._said = tmp_path
+    said = model.speak("nˈoʊ.", [("af_bella", 0.4), ("am_adam", 0.6)], 1.2)
+    assert said.dtype == np.int16 and 0.3 < len(said) / kokoro.SAMPLE_RATE < 2
+    (kept,) = tmp_path.rglob("*.flac")
+    session, model._session = model._session, None
+    assert np.array_equal(model.speak("nˈoʊ.", [("af_bella", 0.4), ("am_adam", 0.6)], 1.2), said)
+    kept.write_bytes(b"damaged")
+    model._session = session
+    assert np.array_equal(model.speak("nˈoʊ.", [("af_bella", 0.4), ("am_adam", 0.6)], 1.2), said)
+
+
 def test_the_same_bytes_and_a_length_that_fits(installed, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_NOISE_SECONDS", 2)
     settings = {"words": ["gif"], "voices": ["kokoro"], "neural_speakers": 3, "pronunciations": {"gif": "dʒˈɪf"}}
     sources = [SpokenCorpus(tmp_path / name, **settings, cache=installed, workers=1) for name in "ab"]
+    model = kokoro.synthesizer(prepare(installed))
+    monkeypatch.setattr(model, "_said", tmp_path / "said")
+    monkeypatch.setattr(kokoro, "_kept", lambda path: None)
     paths = [sorted(source.prepare().rglob("gif/*.wav")) for source in sources]
     assert len(paths[0]) == 3
     assert [path.read_bytes() for path in paths[0]] == [path.read_bytes() for path in paths[1]]

@@ -17,7 +17,7 @@ SMALL = {"words": ["gif", "computer"], "speakers": 6, "seed": 3}
 
 @pytest.fixture(autouse=True)
 def _short_noise(monkeypatch):
-    monkeypatch.setattr(embedded, "_NOISE_SECONDS", 6)
+    monkeypatch.setattr(embedded, "_NOISE_SECONDS", 10)
 
 
 def contents(folder):
@@ -114,11 +114,11 @@ def test_a_german_word_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     done = call(
-        "train", "data=spoken", "data.language=de", 'data.words=["Schönheit","Licht an"]', "data.speakers=12",
-        'data.pronunciations={Licht an: "lˈɪçt ˈan"}',
+        "train", "data=spoken", "data.language=de", 'data.words=["Schönheit","Licht im Zimmer an"]', "data.speakers=12",
+        'data.pronunciations={Licht im Zimmer an: "lˈɪçt ɪm tsˈɪmɐ ˈan"}',
         "data.other_words=2", "data.running_speech=1", "data.batch_size=8", "model.hidden_size=8", "debug=fast",
         "export=[]", "summary=false", f"hydra.run.dir={tmp_path / 'run'}",
     )  # fmt: skip
     assert done.status == 0, done.err
     assert "Schönheit: ʃˈœnhaɪt (de)" in done.out
-    assert "Licht an: lˈɪçt ˈan (data.pronunciations)" in done.out
+    assert "Licht im Zimmer an: lˈɪçt ɪm tsˈɪmɐ ˈan (data.pronunciations)" in done.out
