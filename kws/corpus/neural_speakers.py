@@ -14,6 +14,8 @@ from kws.corpus.speakers import identity_of, shares, too_long
 from kws.corpus.synthetic_clips import SAMPLE_RATE, trim
 
 _NATIVE = 0.75  # share of the voices in a mix that are the language's own
+_OWN_ACCENTS = {"a": "gmw/en-US", "b": "gmw/en"}  # by the first letter of the voice that weighs most
+_OWN = 0.5  # share of speakers who keep it; the others speak with any
 _MOST_MIXED = 3
 _FASTEST = 2.5  # times a voice's own speed
 _ENDINGS = (".", ".", "?", "!", ",")
@@ -58,6 +60,9 @@ def neural_voices(count: int, split: str, language: str, files: KokoroFiles, see
             mixed += [str(generator.choice(rest))] if rest else []
         weights = generator.dirichlet(np.ones(len(mixed))).round(3).tolist()
         accent = str(generator.choice(accents(language)))
+        own = _OWN_ACCENTS.get(max(zip(weights, mixed, strict=True))[1][0])
+        if generator.random() < _OWN and own in accents(language):
+            accent = own
         mix = tuple(zip(mixed, weights, strict=True))
         chosen.append(NeuralVoice(accent, mix, split, identity_of(f"{accent}{mix}{number}", split)))
     return chosen

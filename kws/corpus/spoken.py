@@ -35,7 +35,7 @@ class SpokenCorpus(EmbeddedCorpus):
     Args:
         voices: `espeak`, `kokoro` or both. Speakers of the neural kind are mixes of Kokoro's voice vectors.
         speakers: of espeak-ng's kind.
-        neural_speakers: of the neural kind. A clip takes about 0.4 s on a core, a hundred times espeak-ng's.
+        neural_speakers: of the neural kind. A clip takes about half a second of a core, a hundred times espeak-ng's.
         language: a language of espeak-ng, or one accent of it: `en`, `en-US`, `de`. Neural voices read its IPA, most
             of them those of the language's own where Kokoro has any.
         pronunciations: IPA by word, or a list of several, in place of espeak-ng's own reading.
