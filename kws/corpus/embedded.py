@@ -222,8 +222,8 @@ class EmbeddedCorpus:
 
     def _refuse_silent_words(self) -> None:
         with Espeak() as espeak:
-            for word in self.words:
-                if len(trim(espeak.speak(word, self.accents[0]).astype(np.float64), espeak.sample_rate)) == 0:
+            for word, (text, *_) in self.readings.items():
+                if len(trim(espeak.speak(text, self.accents[0]).astype(np.float64), espeak.sample_rate)) == 0:
                     raise KwsError(f"data.words has {word!r}, which espeak-ng speaks as silence; write it in letters")
 
     def _generator(self, *subject: str) -> np.random.Generator:

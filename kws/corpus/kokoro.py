@@ -25,7 +25,6 @@ from kws.support.download import sha256_of
 from kws.support.errors import KwsError
 from kws.support.files import atomic, atomic_folder
 from kws.support.locking import lock
-from kws.support.onnx_session import session
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +161,8 @@ class Kokoro:
     """
 
     def __init__(self, files: KokoroFiles):
+        from kws.support.onnx_session import session  # ONNX Runtime is large, and every script imports the corpora
+
         self._session = session(files.model)
         self._vectors = files.vectors
         self._said = files.model.parent / "said"

@@ -87,6 +87,7 @@ class SpokenCorpus(EmbeddedCorpus):
                 f"data.seconds={seconds} must be {_LENGTHS[0]} to {_LENGTHS[1]}, or null to follow the words"
             )
         self._files: kokoro.KokoroFiles | None = None
+        self._told = False
         self.settings |= {
             "spoken": _FORMAT,
             "voices": sorted(self.voices),
@@ -99,8 +100,10 @@ class SpokenCorpus(EmbeddedCorpus):
 
     def prepare(self) -> Path:
         """Make the corpus unless it is there, after printing how each word is said. Hands back its folder."""
-        for sentence in self.shown:
-            print(sentence)
+        if not self._told:  # Lightning prepares its data again
+            for sentence in self.shown:
+                print(sentence)
+            self._told = True
         return super().prepare()
 
     def scan(self) -> Corpus:

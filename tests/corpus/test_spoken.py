@@ -28,6 +28,8 @@ def test_same_bytes_again_and_other_folders_for_other_settings(tmp_path, capsys)
     first = SpokenCorpus(tmp_path / "a", **SMALL)
     first.prepare()
     assert capsys.readouterr().out.splitlines()[0].startswith("gif: ɡˈɪf (en en-US")
+    first.prepare()
+    assert not capsys.readouterr().out
     second = SpokenCorpus(tmp_path / "b", **SMALL)
     second.prepare()
     assert first.folder.name == second.folder.name and first.folder.name.startswith("spoken-")

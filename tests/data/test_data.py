@@ -10,6 +10,7 @@ from kws.data import SpeechDataModule
 from kws.data.augment import Augment, BackgroundNoise
 from kws.data.module import ClipBatches, SplitDataset
 from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 from tests.scripts import tone_corpus
 
 
@@ -102,3 +103,13 @@ def test_a_corpus_without_background_recordings_is_augmented_with_coloured_noise
     plain = batch.waveforms.float() / 32768
     changed = loud.waveforms(plain, torch.Generator().manual_seed(0))
     assert ((changed - plain).std(dim=1) > 2 * plain.std(dim=1)).all()
+
+
+def test_the_length_may_be_the_sources_own(tmp_path):
+    source = FolderCorpus(tone_corpus(tmp_path / "tones", clips=8))
+    with pytest.raises(KwsError, match=r"data\.seconds is null"):
+        SpeechDataModule(source, Featurizer(8000), seconds=None, cache_dir=tmp_path)
+    source.seconds = 1.4
+    data = SpeechDataModule(source, Featurizer(8000), seconds=None, cache_dir=tmp_path)
+    data.prepare_data()
+    assert data.waveforms.splits["training"].samples.shape[1] == 1.4 * 8000
