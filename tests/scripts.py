@@ -36,7 +36,8 @@ def call(script: str, *arguments: str) -> Call:
     Training chooses no decoder at its end unless the arguments speak of calibration, for that takes seconds.
     """
     if script == "train" and not any("calibrat" in argument for argument in arguments):
-        arguments = ("calibrate=false", *arguments)
+        first = next((i for i, argument in enumerate(arguments) if "=" in argument), len(arguments))
+        arguments = (*arguments[:first], "calibrate=false", *arguments[first:])  # options stay where they are
     old_argv, old_hydra = sys.argv, os.environ.pop("HYDRA_FULL_ERROR", None)
     GlobalHydra.instance().clear()
     out, err, status = io.StringIO(), io.StringIO(), 0

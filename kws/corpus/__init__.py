@@ -6,6 +6,7 @@ from kws.corpus.finetuning import FinetuningCorpus
 from kws.corpus.folder import FolderCorpus
 from kws.corpus.lists import write_lists
 from kws.corpus.speech_commands import SpeechCommandsCorpus
+from kws.corpus.spoken import SpokenCorpus
 
 __all__ = [
     "SPLITS",
@@ -16,6 +17,7 @@ __all__ = [
     "FolderCorpus",
     "Refusal",
     "SpeechCommandsCorpus",
+    "SpokenCorpus",
     "which_set",
     "write_lists",
 ]

@@ -4,30 +4,29 @@ Synthetic voices. What a network reaches on them says nothing about people.
 """
 
 import hashlib
-import io
 import json
 import logging
 import math
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from kws.corpus.base import SPLITS, Corpus, which_set
+from kws.corpus.base import SPLITS, Corpus
 from kws.corpus.coloured_noise import COLOURS, coloured_noise, hum, root_mean_square
-from kws.corpus.espeak import ACCENTS, Espeak, family, variants
+from kws.corpus.espeak import ACCENTS, Espeak, variants, without_switches
 from kws.corpus.folder import FolderCorpus
 from kws.corpus.other_words import Neighbours, everyday
 from kws.corpus.running_speech import RunningSpeech
+from kws.corpus.speakers import Voice, choose_voices, speak
+from kws.corpus.synthetic_clips import SAMPLE_RATE, place, trim, write
 from kws.support.errors import KwsError
 from kws.support.files import atomic_folder, write_json, write_text
 from kws.support.locking import lock
@@ -43,13 +42,12 @@ WORDS = (
     "zero",
 )
 # fmt: on
-SAMPLE_RATE = 16000
 _FORMAT = 2  # raise it whenever the same settings make other clips: the folder then gets another name
-_LONGEST_SPEECH = 0.95  # seconds of a clip that speech may fill
-_FASTEST = 430  # words per minute; espeak-ng ends at 450
+_MARGIN = 0.05  # seconds of a clip that speech leaves free
 _NOISE_SECONDS = 40
 _MANY = 40  # voices from which on several processes are worth their start
 _MORE_FROM_FEW = 3  # times as many other words are said by each voice that evaluates, of which there are few
+_BABBLERS = 12
 _NOISE_LEVEL = 0.08  # root mean square of a background recording, about -22 dB of full scale
 
 # What the voices of the babble read. None of it is a word of Speech Commands.
@@ -61,58 +59,6 @@ _BABBLE = (
     "Somebody should ask the baker whether she still makes those little almond cakes with cherries.",
     "He painted the kitchen yellow last winter, and now the neighbours want the same colour.",
 )
-
-
-@dataclass(frozen=True)
-class Voice:
-    """One synthetic speaker. `identity` is the eight hexadecimal digits in its clips' names."""
-
-    accent: str
-    variant: str
-    split: str
-    identity: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.accent}+{self.variant}"
-
-
-def voice(accent: str, variant: str) -> Voice:
-    """The speaker with this accent and variant: always of the same identity and split.
-
-    The split is that of the variant's family, so that no timbre is in two splits with two accents. The identity is
-    a hash, salted until the dataset's rule gives it that same split: the rule and the lists on disk agree.
-    """
-    split = which_set(family(variant))
-    salt = 0
-    while True:
-        identity = hashlib.sha1(f"{accent}+{variant}+{salt}".encode()).hexdigest()[:8]
-        if which_set(identity) == split:
-            return Voice(accent, variant, split, identity)
-        salt += 1
-
-
-def choose_voices(count: int, generator: np.random.Generator) -> list[Voice]:
-    """`count` speakers, a tenth each for validation and testing, with as many variants and accents as there are."""
-    tenth = max(1, round(count / 10))
-    wanted = {"training": count - 2 * tenth, "validation": tenth, "testing": tenth}
-    names = variants()
-    chosen = []
-    for split in SPLITS:
-        members = [name for name in generator.permutation(names).tolist() if which_set(family(name)) == split]
-        accents = generator.permutation(ACCENTS).tolist()
-        every = [
-            (accents[(position + turn) % len(accents)], name)
-            for turn in range(len(accents))  # each variant once before any comes with its second accent
-            for position, name in enumerate(members)
-        ]
-        if wanted[split] > len(every):
-            raise KwsError(
-                f"data.speakers={count} is more than the voices of espeak-ng: {len(every)} are for {split}, "
-                f"{wanted[split]} would be needed; lower it"
-            )
-        chosen += [voice(accent, name) for accent, name in every[: wanted[split]]]
-    return chosen
 
 
 def check_words(words: Sequence[str] | None) -> tuple[str, ...]:
@@ -155,7 +101,15 @@ class EmbeddedCorpus:
     Clips are one second of 16 kHz, 16 bit: `<word>/<speaker>_nohash_<take>.wav`, beside `validation_list.txt`,
     `testing_list.txt` and `_background_noise_/`. They lie in a folder of `root` that is named after a hash of the
     settings, appears whole or not at all, and is used again.
+
+    `kws.corpus.spoken.SpokenCorpus` grows from it: more voices, languages, lengths.
     """
+
+    name = "embedded"
+    accents = ACCENTS
+    seconds = 1.0  # of a clip
+    readings: dict[str, tuple[str, ...]]
+    """What espeak-ng is given to say each word: the word, or phonemes in double brackets; several take turns."""
 
     def __init__(
         self,
@@ -170,6 +124,7 @@ class EmbeddedCorpus:
         workers: int | None = None,
     ):
         self.words = check_words(words)
+        self.readings = {word: (word,) for word in self.words}
         if speakers < 3:
             raise KwsError(f"data.speakers={speakers}; each split needs one, so ask for 3 or more")
         if takes < 1:
@@ -195,7 +150,11 @@ class EmbeddedCorpus:
     def folder(self) -> Path:
         """Where this corpus lies, or will."""
         key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
-        return self.root / f"embedded-{key}"
+        return self.root / f"{self.name}-{key}"
+
+    @property
+    def _longest(self) -> float:
+        return self.seconds - _MARGIN
 
     def scan(self) -> Corpus:
         """The `Corpus` on disk, which `prepare` has made."""
@@ -204,9 +163,10 @@ class EmbeddedCorpus:
         return FolderCorpus(
             self.folder,
             words=self.words,
-            name="embedded",
+            name=self.name,
             unknown_share=math.inf if self.other_words else 0.0,
             silence_share=self.silence_share,
+            silence_seconds=self.seconds,
             running_speech=self.running_speech,
         ).scan()
 
@@ -219,28 +179,34 @@ class EmbeddedCorpus:
             self.root / ".lock", lambda: log.warning("waiting: another run makes a corpus in %s", self.root)
         ) as held:
             if held:  # whatever is half made was left by a process that was killed
-                for remains in self.root.glob(".embedded-*.tmp"):
+                for remains in self.root.glob(f".{self.name}-*.tmp"):
                     shutil.rmtree(remains, ignore_errors=True)
             if not self.folder.is_dir():
                 self._make()
         return self.folder
 
+    def _voices(self) -> list[Voice]:
+        return choose_voices(self.speakers, np.random.default_rng(self.seed), self.accents)
+
     def _make(self) -> None:
-        voices = choose_voices(self.speakers, np.random.default_rng(self.seed))
+        voices = self._voices()
         self._refuse_silent_words()
         with atomic_folder(self.folder) as folder:
             names = {split: [] for split in SPLITS}
             for speaker, spoken in zip(voices, self._spoken(folder, voices), strict=True):
                 names[speaker.split] += spoken
-            self._write_noise(folder / "_background_noise_", voices)
+            self._write_noise(folder / "_background_noise_", self._babblers(voices))
             for split in ("validation", "testing"):
                 write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in sorted(names[split])))
             write_json(folder / "settings.json", self.settings)
 
+    def _babblers(self, voices: Sequence[Voice]) -> list[Voice]:
+        return [v for v in voices if v.split == "training"][:_BABBLERS]
+
     def _spoken(self, folder: Path, voices: Sequence[Voice]) -> Iterator[list[str]]:
         """Write each speaker's clips; hands back their names below `folder`, speaker by speaker."""
         with bar("speaking", len(voices), True) as advance, ExitStack() as stack:
-            many = self.workers > 1 and len(voices) >= _MANY
+            many = self.workers > 1 and self._many(voices)
             # espeak-ng speaks with one voice at a time in a process. Fresh processes: a fork would copy held locks.
             pool = ProcessPoolExecutor(self.workers, get_context("spawn")) if many else None
             run = map if pool is None else stack.enter_context(pool).map
@@ -248,13 +214,16 @@ class EmbeddedCorpus:
                 yield names
                 advance(1)
 
+    def _many(self, voices: Sequence[Voice]) -> bool:
+        return len(voices) >= _MANY
+
     def _speak_all(self, folder: Path, speaker: Voice) -> list[str]:
         return self._speak_words(folder, speaker) + self._speak_others(folder, speaker)
 
     def _refuse_silent_words(self) -> None:
         with Espeak() as espeak:
-            for word in self.words:
-                if len(_trim(espeak.speak(word, ACCENTS[0]).astype(np.float64), espeak.sample_rate)) == 0:
+            for word, (text, *_) in self.readings.items():
+                if len(trim(espeak.speak(text, self.accents[0]).astype(np.float64), espeak.sample_rate)) == 0:
                     raise KwsError(f"data.words has {word!r}, which espeak-ng speaks as silence; write it in letters")
 
     def _generator(self, *subject: str) -> np.random.Generator:
@@ -267,16 +236,25 @@ class EmbeddedCorpus:
         generator = self._generator(speaker.identity)
         return float(np.exp(generator.uniform(np.log(0.92), np.log(1.09)))), generator.uniform(35, 65)
 
+    def _sayer(self, espeak: Espeak, speaker: Voice) -> Callable[[str, np.random.Generator], np.ndarray]:
+        """A function of a text, and of the generator of what is drawn for one clip, to speech `(S,)`."""
+        return partial(speak, espeak, speaker, *self._manner(speaker), self._longest)
+
+    def _write_clip(self, path: Path, speech: np.ndarray, generator: np.random.Generator) -> None:
+        write(path, place(speech, generator, round(self.seconds * SAMPLE_RATE)))
+
     def _speak_words(self, folder: Path, speaker: Voice) -> list[str]:
         """Write a speaker's clips of the keywords. Hands back their names below `folder`."""
-        manner, names = self._manner(speaker), []
+        names = []
         with Espeak() as espeak:  # one for each speaker: its clips then depend on no other speaker's
+            say = self._sayer(espeak, speaker)
             for word in self.words:
-                generator = self._generator(speaker.identity, word)
+                generator, readings = self._generator(speaker.identity, word), self.readings[word]
+                first = int(generator.integers(len(readings))) if len(readings) > 1 else 0
                 for take in range(self.takes):
-                    speech = _speak(espeak, word, speaker, *manner, generator)
+                    speech = say(readings[(first + take) % len(readings)], generator)
                     names.append(f"{word}/{speaker.identity}_nohash_{take}.wav")
-                    _write(folder / names[-1], _place(speech, generator))
+                    self._write_clip(folder / names[-1], speech, generator)
         return names
 
     def _speak_others(self, folder: Path, speaker: Voice) -> list[str]:
@@ -285,23 +263,33 @@ class EmbeddedCorpus:
         if not count:
             return []
         generator, words = self._generator(speaker.identity, "other words"), everyday(self.words, WORDS)
-        manner, names = self._manner(speaker), []
+        names = []
         with Espeak() as espeak:
-            keywords = [espeak.phonemes(word, speaker.accent) for word in self.words]
+            say = self._sayer(espeak, speaker)
+            # In just this order: what espeak-ng says depends on all that it was asked before.
+            readings = [
+                (word, self._phonemes(espeak, text, speaker)) for word in self.words for text in self.readings[word]
+            ]
+            keywords = [phonemes for _, phonemes in readings]
             neighbours = Neighbours(keywords, [espeak.phonemes(word, speaker.accent) for word in words])
             spoken = {text: espeak.phonemes(text, speaker.accent) for text in words}
             words = [text for text in words if spoken[text] not in keywords]
             for number in range(count):
                 if speaker.split == "training" and number % 4 == 3:
-                    place = int(generator.integers(len(keywords)))
-                    name = f"near {self.words[place]}"
-                    text = f"[[{'|'.join(neighbours.of(keywords[place], generator))}]]"
+                    word, phonemes = readings[int(generator.integers(len(readings)))]
+                    name = f"near {word}"
+                    text = f"[[{'|'.join(neighbours.of(phonemes, generator))}]]"
                 else:
                     text = name = str(generator.choice(words))
-                speech = _speak(espeak, text, speaker, *manner, generator)
+                speech = say(text, generator)
                 names.append(f"{name}/{speaker.identity}_nohash_{number}.wav")
-                _write(folder / names[-1], _place(speech, generator))
+                self._write_clip(folder / names[-1], speech, generator)
         return names
+
+    def _phonemes(self, espeak: Espeak, reading: str, speaker: Voice) -> tuple[str, ...]:
+        if reading.startswith("[["):
+            return tuple(re.split(r"[| ]", reading.strip("[]")))
+        return tuple(without_switches(espeak.phonemes(reading, speaker.accent)))
 
     def _write_noise(self, folder: Path, voices: Sequence[Voice]) -> None:
         length = _NOISE_SECONDS * SAMPLE_RATE
@@ -310,57 +298,9 @@ class EmbeddedCorpus:
             for colour in COLOURS
         }
         sounds["hum"] = hum(length, SAMPLE_RATE, self._generator("hum"))
-        training = [v for v in voices if v.split == "training"]
-        sounds["babble"] = _babble(training[:12], length, self._generator("babble"))
+        sounds["babble"] = _babble(voices, length, self._generator("babble"))
         for name, sound in sounds.items():
-            _write(folder / f"{name}.wav", sound * _NOISE_LEVEL)
-
-
-def _speak(
-    espeak: Espeak, text: str, speaker: Voice, tract: float, pitch: float, generator: np.random.Generator
-) -> np.ndarray:
-    """`text` as `speaker` says it this time: float64 `(S,)` at `SAMPLE_RATE`, silence trimmed, at most 0.95 s."""
-    rate = generator.uniform(140, 200)
-    pitch = int(np.clip(pitch + generator.normal(0, 6), 5, 95))
-    pitch_range, seed = int(generator.integers(30, 71)), int(generator.integers(2**31))
-    while True:
-        spoken = espeak.speak(text, speaker.name, round(rate), pitch, pitch_range, seed).astype(np.float64)
-        spoken = soxr.resample(_trim(spoken, espeak.sample_rate), espeak.sample_rate * tract, SAMPLE_RATE)
-        if len(spoken) == 0:
-            raise KwsError(f"the voice {speaker.name!r} of espeak-ng says nothing for {text!r}; choose another word")
-        if len(spoken) <= _LONGEST_SPEECH * SAMPLE_RATE:
-            return spoken
-        if rate >= _FASTEST:
-            raise KwsError(f"data.words has {text!r}, which does not fit into one second; choose a shorter phrase")
-        rate = min(max(1.05, len(spoken) / (_LONGEST_SPEECH * SAMPLE_RATE)) * rate, _FASTEST)
-
-
-def _trim(sound: np.ndarray, sample_rate: int) -> np.ndarray:
-    """`sound` without the blocks of 10 ms at its ends that lie more than 40 dB below its loudest block."""
-    block = sample_rate // 100
-    blocks = np.pad(sound, (0, -len(sound) % block)).reshape(-1, block)
-    levels = np.sqrt(np.mean(np.square(blocks), axis=1))
-    loud = np.flatnonzero(levels > max(levels.max(initial=0) / 100, 1.0))  # 1.0: one step of 16 bit
-    return sound[loud[0] * block : (loud[-1] + 1) * block] if len(loud) else sound[:0]
-
-
-def _place(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """One second with `speech` at a drawn offset and level over light noise at a drawn ratio, float64 `(S,)`."""
-    level = 10 ** (generator.uniform(-30, -14) / 20) / root_mean_square(speech)
-    level = min(level, 0.9 / np.abs(speech).max())
-    ratio = generator.uniform(15, 45)  # dB
-    kind = generator.choice([*COLOURS, "hum"])
-    noise = (
-        hum(SAMPLE_RATE, SAMPLE_RATE, generator)
-        if kind == "hum"
-        else coloured_noise(kind, SAMPLE_RATE, SAMPLE_RATE, generator)
-    )
-    clip = noise * root_mean_square(speech) * level * 10 ** (-ratio / 20)
-    # Around the middle, as people's clips are, rather than anywhere.
-    room = SAMPLE_RATE - len(speech)
-    start = int(room * generator.beta(2, 2))
-    clip[start : start + len(speech)] += speech * level
-    return clip
+            write(folder / f"{name}.wav", sound * _NOISE_LEVEL)
 
 
 def _babble(voices: Sequence[Voice], length: int, generator: np.random.Generator) -> np.ndarray:
@@ -377,11 +317,3 @@ def _babble(voices: Sequence[Voice], length: int, generator: np.random.Generator
         reading = np.roll(np.concatenate(spoken)[:length], int(generator.integers(length)))
         babble += reading / root_mean_square(reading) * 10 ** (generator.uniform(-6, 0) / 20)
     return babble / root_mean_square(babble)
-
-
-def _write(path: Path, sound: np.ndarray) -> None:
-    samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
-    encoded = io.BytesIO()  # soundfile waits for the disk after every file that it writes itself
-    soundfile.write(encoded, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(encoded.getbuffer())

@@ -8,6 +8,8 @@ import ctypes
 import os
 import re
 import threading
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ _LOUD_ECHO = 50  # percent
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _CHARACTERS_ARE_UTF8, _PHONEMES = 1, 0x100
+_MNEMONICS, _IPA = 0x00, 0x02  # what phonemes are written in
 _INITIALIZE_DONT_EXIT = 0x8000
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -62,9 +65,36 @@ def variants() -> tuple[str, ...]:
     return tuple(names)
 
 
+@cache
+def accents(language: str) -> tuple[str, ...]:
+    """Accents of a language, or of one accent, as files below espeak-ng's `lang` folder: of `en`, `en-US`, `de`, `pt`.
+
+    Raises:
+        KwsError: espeak-ng does not speak it.
+    """
+    if language == "en":
+        return ACCENTS
+    folder = _data_path() / "lang"
+    files = {path.name: path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    # The language first, then its accents; not the same again in Latin letters.
+    found = [language] if language in files else []
+    found += sorted(name for name in files if name.startswith(f"{language}-") and "-Latn" not in name)
+    if not found:
+        raise KwsError(
+            f"data.language={language!r} is none of espeak-ng's languages; choose one of {', '.join(sorted(files))}"
+        )
+    return tuple(files[name] for name in found)
+
+
 def family(variant: str) -> str:
     """The name without a number at its end, for `steph`, `steph2` and `steph3` sound alike; not of `f1`, `f2`…."""
     return re.sub(r"(?<=..)\d+$", "", variant)
+
+
+def without_switches(phonemes: Iterable[str]) -> list[str]:
+    """Without the marks at which another language's pronunciation begins and ends, `(en)` and `(de)`."""
+    plain = (re.sub(r"\([a-z-]+\)", "", phoneme) for phoneme in phonemes)
+    return [phoneme for phoneme in plain if phoneme.strip("_!|")]
 
 
 class Espeak:
@@ -164,12 +194,29 @@ class Espeak:
 
     def phonemes(self, text: str, voice: str) -> tuple[str, ...]:
         """Phonemes of `text` in espeak-ng's own notation, as `voice` says them; `'` before one marks a stress."""
+        return tuple(phoneme for word in self._words(text, voice, _MNEMONICS) for phoneme in word)
+
+    def ipa(self, text: str, voice: str) -> str:
+        """`text` in IPA as `voice` says it, words apart: `hˈeɪ mˈɪɹɚ`."""
+        words = ["".join(word) for word in self._words(text, voice, _IPA)]
+        return " ".join(without_switches(words))
+
+    def notation(self, text: str, voice: str) -> list[tuple[str, str]]:
+        """Each phoneme of `text` as `voice` says it: in espeak-ng's own notation, and in IPA."""
+        own, ipa = (
+            [phoneme for word in self._words(text, voice, mode) for phoneme in word] for mode in (_MNEMONICS, _IPA)
+        )
+        return list(zip(own, ipa, strict=True)) if len(own) == len(ipa) else []
+
+    def _words(self, text: str, voice: str, notation: int) -> Iterator[list[str]]:
         self._choose(voice)
-        rest, found = ctypes.c_char_p(text.encode()), []
+        rest = ctypes.c_char_p(text.encode())
         while rest.value:  # the library takes a clause at a time
-            said = self._library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARACTERS_ARE_UTF8, ord("|") << 8)
-            found += [phoneme for word in said.decode().split() for phoneme in word.split("|") if phoneme]
-        return tuple(found)
+            said = self._library.espeak_TextToPhonemes(
+                ctypes.byref(rest), _CHARACTERS_ARE_UTF8, notation | ord("|") << 8
+            )
+            for word in said.decode().split():
+                yield [phoneme for phoneme in word.split("|") if phoneme]
 
     def _choose(self, voice: str) -> None:
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:

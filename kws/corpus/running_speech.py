@@ -1,28 +1,34 @@
 """Running speech in synthetic voices that holds no keyword: what a detector learns not to answer.
 
 Recordings of a minute or so by one voice each, as a folder that is named after its settings, made once. The voices
-are those that train in the embedded corpus; sentences are those of `kws.corpus.sentences`.
+are those that train in the embedded corpus, or in the spoken one; sentences are those of `kws.corpus.sentences`.
 """
 
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
+from kws.corpus import kokoro
 from kws.corpus.base import SPLITS, which_set
 from kws.corpus.coloured_noise import root_mean_square
-from kws.corpus.espeak import ACCENTS, Espeak, family, variants
+from kws.corpus.espeak import Espeak, accents, family, variants
+from kws.corpus.neural_speakers import NeuralVoice, neural_voices
 from kws.corpus.sentences import sentence
 from kws.support.errors import KwsError
 from kws.support.files import atomic_folder, write_json
 from kws.support.locking import lock
-from kws.support.progress import bar
+from kws.support.progress import available_cores, bar
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +51,27 @@ class RunningSpeech:
         minutes: of speech; 0 for none.
         seed: the same settings and seed give the same bytes.
         split: whose voices read; no voice is in two splits, and none reads the same sentences as another.
+        language: of the voices. The sentences are English ones, read as if they were written in it.
+        voices: `espeak`, `kokoro`, or both, by turns. A minute of Kokoro takes about a minute of a core.
+        cache: where the neural model is kept.
     """
 
-    def __init__(self, root: str | Path, minutes: float, seed: int = 0, split: str = "training"):
+    def __init__(
+        self,
+        root: str | Path,
+        minutes: float,
+        seed: int = 0,
+        split: str = "training",
+        language: str = "en",
+        voices: Sequence[str] = ("espeak",),
+        cache: str | Path | None = None,
+    ):
         if not 0 <= minutes <= 6000:
             raise KwsError(f"data.running_speech={minutes} must be 0 to 6000 minutes.")
         self.root, self.minutes, self.seed, self.split = Path(root), minutes, seed, split
+        self.language = language
+        self.voices = (voices,) if isinstance(voices, str) else tuple(voices)
+        self.cache = Path(cache) if cache is not None else self.root
 
     def prepare(self, keywords: Sequence[str]) -> Path | None:
         """Make the recordings unless they are there, without saying any of `keywords`. Hands back their folder."""
@@ -79,6 +100,10 @@ class RunningSpeech:
             "split": self.split,
             "espeak": version,
         }
+        if self.language != "en":
+            settings["language"] = self.language
+        if "kokoro" in self.voices:
+            settings |= {"voices": sorted(self.voices), "kokoro": kokoro.KEY}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return settings, self.root / f"running-{key}"
 
@@ -86,20 +111,41 @@ class RunningSpeech:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), *subject])
 
     def _make(self, folder: Path, settings: dict) -> None:
-        names = [name for name in variants() if which_set(family(name)) == self.split]
-        voices = [f"{accent}+{name}" for name in names for accent in ACCENTS]
         count = max(1, round(self.minutes * 60 / RECORDING_SECONDS))
-        chosen = np.resize(self._generator().permutation(voices), count)
+        readers, neural = self._readers(count), "kokoro" in self.voices
         try:
-            with atomic_folder(folder) as temporary, bar("speaking", count, True) as advance:
-                for number, voice in enumerate(chosen.tolist()):
-                    generator = self._generator(number)
-                    speech = read(voice, settings["without"], RECORDING_SECONDS, generator)
-                    soundfile.write(temporary / f"{number:05d}.flac", speech, SAMPLE_RATE, subtype="PCM_16")
+            with ExitStack() as stack:
+                temporary = stack.enter_context(atomic_folder(folder))
+                advance = stack.enter_context(bar("speaking", count, True))
+                run = map
+                if neural and available_cores() > 1:
+                    pool = ProcessPoolExecutor(available_cores(), get_context("spawn"))
+                    run = stack.enter_context(pool).map
+                for _ in run(partial(self._record, temporary, settings["without"]), range(count), readers):
                     advance(1)
                 write_json(temporary / "settings.json", settings)
         except ValueError as error:
             raise KwsError(f"data.running_speech: {error}; set it to 0, or name fewer words.") from error
+
+    def _readers(self, count: int) -> list[str | NeuralVoice]:
+        """Who reads each recording: the name of a voice of espeak-ng, or a neural speaker."""
+        robots = people = []
+        if "espeak" in self.voices:
+            names = [name for name in variants() if which_set(family(name)) == self.split]
+            voices = [f"{accent}+{name}" for name in names for accent in accents(self.language)]
+            robots = np.resize(self._generator().permutation(voices), count).tolist()
+        if "kokoro" in self.voices:
+            people = neural_voices(count, self.split, self.language, kokoro.prepare(self.cache), self.seed)
+        return [robots[n] if robots and (n % 2 == 0 or not people) else people[n] for n in range(count)]
+
+    def _record(self, folder: Path, without: Sequence[str], number: int, reader: str | NeuralVoice) -> None:
+        generator = self._generator(number)
+        if isinstance(reader, str):
+            speech = read(reader, without, RECORDING_SECONDS, generator)
+        else:
+            model = kokoro.synthesizer(kokoro.prepare(self.cache))
+            speech = read_neural(model, reader, without, RECORDING_SECONDS, generator)
+        soundfile.write(folder / f"{number:05d}.flac", speech, SAMPLE_RATE, subtype="PCM_16")
 
 
 def unsaid(keywords: Sequence[str]) -> set[str]:
@@ -112,18 +158,47 @@ def read(voice: str, without: Sequence[str], seconds: float, generator: np.rando
     """`seconds` of sentences by one voice, float32 (S,) at `SAMPLE_RATE`, each at its own level, pitch and rate."""
     tract, pitch = float(np.exp(generator.uniform(np.log(0.9), np.log(1.12)))), generator.uniform(25, 75)
     rate = generator.uniform(120, 230)
+
+    def say(espeak: Espeak) -> np.ndarray:
+        said = espeak.speak(
+            sentence(generator, without),
+            voice,
+            rate=round(rate * generator.uniform(0.85, 1.15)),
+            pitch=int(np.clip(pitch + generator.normal(0, 8), 5, 95)),
+            pitch_range=int(generator.integers(20, 90)),
+            seed=int(generator.integers(2**31)),
+        ).astype(np.float64)
+        return soxr.resample(said, espeak.sample_rate * tract, SAMPLE_RATE)
+
+    return _joined(say, seconds, generator)
+
+
+def read_neural(
+    model: kokoro.Kokoro,
+    reader: NeuralVoice,
+    without: Sequence[str],
+    seconds: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """The same by a neural speaker."""
+    tract, mean = float(np.exp(generator.uniform(-0.1, 0.1))), float(np.exp(generator.uniform(-0.15, 0.35)))
+
+    def say(espeak: Espeak) -> np.ndarray:
+        text = sentence(generator, without)
+        ipa = espeak.ipa(text, reader.accent) + text[-1]
+        speed = mean * float(np.exp(generator.uniform(-0.1, 0.1)))
+        said = model.speak(ipa, reader.mix, speed, reader.english).astype(np.float64)
+        return soxr.resample(said, kokoro.SAMPLE_RATE * tract, SAMPLE_RATE)
+
+    return _joined(say, seconds, generator)
+
+
+def _joined(say: Callable[[Espeak], np.ndarray], seconds: float, generator: np.random.Generator) -> np.ndarray:
+    """What `say` says, over and over, with pauses between, until there are `seconds` of it."""
     pieces, length = [], 0
     with Espeak() as espeak:  # one for each recording, which then depends on no other
         while length < seconds * SAMPLE_RATE:
-            said = espeak.speak(
-                sentence(generator, without),
-                voice,
-                rate=round(rate * generator.uniform(0.85, 1.15)),
-                pitch=int(np.clip(pitch + generator.normal(0, 8), 5, 95)),
-                pitch_range=int(generator.integers(20, 90)),
-                seed=int(generator.integers(2**31)),
-            ).astype(np.float64)
-            spoken = soxr.resample(said, espeak.sample_rate * tract, SAMPLE_RATE)
+            spoken = say(espeak)
             level = 10 ** (generator.uniform(-30, -14) / 20) / max(root_mean_square(spoken), 1.0)
             pieces.append(spoken * level)
             pieces.append(np.zeros(int(generator.uniform(0.0, 0.3) * SAMPLE_RATE)))

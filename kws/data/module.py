@@ -147,7 +147,7 @@ class SpeechDataModule(pl.LightningDataModule):
         featurizer: features of validation, test and unaugmented training clips are computed once and kept.
         augment: what happens to training clips, fresh each epoch.
         sample_rate: Hz.
-        seconds: length of a clip.
+        seconds: length of a clip; None for the source's own.
         batch_size: clips per training step.
         evaluation_batch_size: clips per step in validation.
         limit_clips: train on a seeded choice of this many clips only.
@@ -175,7 +175,7 @@ class SpeechDataModule(pl.LightningDataModule):
         featurizer: Featurizer,
         augment: "Augment | None" = None,
         sample_rate: int = 8000,
-        seconds: float = 1.0,
+        seconds: float | None = 1.0,
         batch_size: int = 128,
         evaluation_batch_size: int = 512,
         limit_clips: int | None = None,
@@ -195,6 +195,12 @@ class SpeechDataModule(pl.LightningDataModule):
             )
         if batch_size < 1:
             raise KwsError(f"data.batch_size={batch_size} must be at least 1.")
+        if seconds is None:
+            seconds = getattr(source, "seconds", None)
+        if seconds is None:
+            raise KwsError(
+                "data.seconds is null, but these recordings say no length of their own; set data.seconds=1.0."
+            )
         if seconds * sample_rate < featurizer.hop_size:
             raise KwsError(f"data.seconds={seconds} is shorter than one hop of the featurizer; make it longer.")
         self.source = source

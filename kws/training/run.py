@@ -309,7 +309,8 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
     if not spotter.classifier.streams:
         return {"left_out": f"a {type(spotter.classifier).__name__} judges whole clips and hears no stream"}
     wanted, validation = config.calibration, data.waveforms.splits["validation"]
-    speech = RunningSpeech(Path(config.cache_dir) / "corpora", wanted.running_speech, split="validation")
+    language = config.data.get("language", "en")  # of data=spoken
+    speech = RunningSpeech(Path(config.cache_dir) / "corpora", wanted.running_speech, 0, "validation", language)
     folder = speech.prepare(data.corpus.keywords)
     try:
         found = as_used.search_decoder(

@@ -13,6 +13,7 @@ from kws.corpus.base import SPLITS, speaker_of, which_set
 from kws.corpus.coloured_noise import coloured_noise, hum
 from kws.corpus.embedded import WORDS, EmbeddedCorpus, check_words, choose_voices
 from kws.corpus.espeak import ACCENTS, Espeak, family, variants
+from kws.corpus.synthetic_clips import trim
 from kws.support.errors import KwsError
 
 SMALL = {"words": ["yes", "no", "hey you"], "speakers": 6, "takes": 2, "seed": 3}
@@ -109,7 +110,7 @@ def test_words_differ_more_than_takes():
     words, voices = ["yes", "zero", "up"], ["gmw/en-US+f3", "gmw/en+m1"]
 
     def spectrum(espeak, word, voice):
-        said = embedded._trim(espeak.speak(word, voice).astype(float), espeak.sample_rate)
+        said = trim(espeak.speak(word, voice).astype(float), espeak.sample_rate)
         thirds = [np.abs(np.fft.rfft(third * np.hanning(len(third)), 4096)) ** 2 for third in np.array_split(said, 3)]
         bands = np.log([[band.sum() for band in np.array_split(third[:1500], 12)] for third in thirds])
         return (bands - bands.mean()).ravel()

@@ -10,6 +10,7 @@ from kws.data import SpeechDataModule
 from kws.data.augment import Augment, BackgroundNoise
 from kws.data.module import ClipBatches, SplitDataset
 from kws.spotter.featurizer import Featurizer
+from kws.support.errors import KwsError
 from tests.scripts import tone_corpus
 
 
@@ -121,3 +122,13 @@ def test_every_word_comes_as_often_in_an_epoch_however_few_clips_it_has():
     assert not np.array_equal(epochs[0], epochs[1])
     sampler.set_epoch(0)
     assert np.array_equal(np.bincount(np.concatenate([indices for _, indices in sampler]), minlength=33), epochs[0])
+
+
+def test_the_length_may_be_the_sources_own(tmp_path):
+    source = FolderCorpus(tone_corpus(tmp_path / "tones", clips=8))
+    with pytest.raises(KwsError, match=r"data\.seconds is null"):
+        SpeechDataModule(source, Featurizer(8000), seconds=None, cache_dir=tmp_path)
+    source.seconds = 1.4
+    data = SpeechDataModule(source, Featurizer(8000), seconds=None, cache_dir=tmp_path)
+    data.prepare_data()
+    assert data.waveforms.splits["training"].samples.shape[1] == 1.4 * 8000

@@ -1,0 +1,161 @@
+"""The embedded corpus grown up: neural voices, pronunciations, phrases of up to three seconds, other languages."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from kws.corpus import kokoro, neural_speakers
+from kws.corpus.base import Corpus
+from kws.corpus.embedded import EmbeddedCorpus
+from kws.corpus.espeak import Espeak, accents
+from kws.corpus.neural_speakers import NeuralVoice, choose_neural_voices
+from kws.corpus.pronunciations import check_pronunciations, notation, readings, shown
+from kws.corpus.running_speech import RunningSpeech
+from kws.corpus.speakers import Voice
+from kws.corpus.synthetic_clips import trim
+from kws.support.errors import KwsError
+
+VOICES = ("espeak", "kokoro")
+_LENGTHS = (0.5, 4.0)  # seconds that a clip may last
+_SHORTEST, _LONGEST = 1.0, 3.0  # seconds of a clip whose length follows from the words
+_FREE = 0.15  # seconds of such a clip beyond the longest word
+_CAREFUL = 150  # words per minute of a speaker who takes time
+_TABLE_ACCENTS = 2  # of a language, in whose sounds pronunciations are read
+_MANY_NEURAL = 4  # speakers from which on several processes are worth their start
+_FORMAT = 1  # raise it whenever the same settings make other clips
+
+
+class SpokenCorpus(EmbeddedCorpus):
+    """Words, or phrases of up to three seconds, spoken by voices that are chosen; a source as `data=` chooses them.
+
+    Args:
+        voices: `espeak`, `kokoro` or both. Speakers of the neural kind are mixes of Kokoro's voice vectors.
+        speakers: of espeak-ng's kind.
+        neural_speakers: of the neural kind. A clip takes about half a second of a core, a hundred times espeak-ng's.
+        language: a language of espeak-ng, or one accent of it: `en`, `en-US`, `de`. Neural voices read its IPA, most
+            of them those of the language's own where Kokoro has any.
+        pronunciations: IPA by word, or a list of several, in place of espeak-ng's own reading.
+        seconds: length of a clip; None for as long as the longest word needs, 1.0 to 3.0.
+        cache: where the neural model is kept.
+
+    The others are those of `EmbeddedCorpus`. Other words of a language other than English are English ones, read as if
+    they were written in that language: its sounds, though not its words.
+    """
+
+    name = "spoken"
+
+    def __init__(
+        self,
+        root: str | Path,
+        words: Sequence[str] | None = None,
+        voices: Sequence[str] = ("espeak",),
+        speakers: int = 300,
+        neural_speakers: int = 200,
+        takes: int = 1,
+        other_words: int = 0,
+        silence_share: float = 0.0,
+        running_speech: RunningSpeech | None = None,
+        language: str = "en",
+        pronunciations: Mapping[str, str | Sequence[str]] | None = None,
+        seconds: float | None = None,
+        seed: int = 0,
+        workers: int | None = None,
+        cache: str | Path | None = None,
+    ):
+        super().__init__(root, words, speakers, takes, other_words, silence_share, running_speech, seed, workers)
+        self.voices = _check_voices(voices)
+        self.accents = accents(language)
+        if words is None and not language.startswith("en"):
+            raise KwsError(f"data.words is empty, and there is no choice of words for data.language={language}; set it")
+        if neural_speakers < 3:
+            raise KwsError(f"data.neural_speakers={neural_speakers}; each split needs one, so ask for 3 or more")
+        self.neural_speakers, self.language = neural_speakers, language
+        self.cache = Path(cache) if cache is not None else self.root
+        overridden = check_pronunciations(pronunciations, self.words)
+        with Espeak() as espeak:
+            if overridden:
+                table = notation(espeak, self.accents[:_TABLE_ACCENTS], self.words)
+                self.readings = readings(overridden, self.words, table)
+            self.shown = shown(espeak, self.readings, self.accents, overridden)
+            self.seconds = self._length(espeak) if seconds is None else float(seconds)
+        if not _LENGTHS[0] <= self.seconds <= _LENGTHS[1]:
+            raise KwsError(
+                f"data.seconds={seconds} must be {_LENGTHS[0]} to {_LENGTHS[1]}, or null to follow the words"
+            )
+        self._files: kokoro.KokoroFiles | None = None
+        self._told = False
+        self.settings |= {
+            "spoken": _FORMAT,
+            "voices": sorted(self.voices),
+            "language": language,
+            "pronunciations": {word: list(said) for word, said in overridden.items()},
+            "seconds": self.seconds,
+        }
+        if "kokoro" in self.voices:
+            self.settings |= {"neural_speakers": neural_speakers, "kokoro": kokoro.KEY}
+
+    def prepare(self) -> Path:
+        """Make the corpus unless it is there, after printing how each word is said. Hands back its folder."""
+        if not self._told:  # Lightning prepares its data again
+            for sentence in self.shown:
+                print(sentence)
+            self._told = True
+        return super().prepare()
+
+    def scan(self) -> Corpus:
+        """The `Corpus` on disk; how each word is said is among its notes."""
+        corpus = super().scan()
+        return replace(corpus, notes=(*self.shown, *corpus.notes))
+
+    def _length(self, espeak: Espeak) -> float:
+        longest = max(
+            len(trim(espeak.speak(text, accent, _CAREFUL).astype(np.float64), espeak.sample_rate))
+            for texts in self.readings.values()
+            for text in texts
+            for accent in self.accents[:_TABLE_ACCENTS]
+        )
+        needed = longest / espeak.sample_rate + _FREE
+        return min(max(math.ceil(10 * needed - 1e-6) / 10, _SHORTEST), _LONGEST)
+
+    def _voices(self) -> list[Voice | NeuralVoice]:
+        chosen = super()._voices() if "espeak" in self.voices else []
+        if "kokoro" in self.voices:
+            self._files = kokoro.prepare(self.cache)
+            chosen += choose_neural_voices(self.neural_speakers, self.language, self._files, self.seed)
+        return chosen
+
+    def _babblers(self, voices: Sequence[Voice | NeuralVoice]) -> list[Voice]:
+        robots = [voice for voice in voices if isinstance(voice, Voice)]
+        return super()._babblers(robots or super()._voices())
+
+    def _many(self, voices: Sequence[Voice | NeuralVoice]) -> bool:
+        return super()._many(voices) or sum(isinstance(voice, NeuralVoice) for voice in voices) >= _MANY_NEURAL
+
+    def _manner(self, speaker: Voice | NeuralVoice) -> tuple[float, float]:
+        """Of the speaker: the length of the vocal tract, and the mean pitch or, of a neural voice, the mean speed."""
+        if isinstance(speaker, Voice):
+            return super()._manner(speaker)
+        generator = self._generator(speaker.identity)
+        # Read alone, words come slower from these voices than from people.
+        return float(np.exp(generator.uniform(-0.08, 0.09))), float(np.exp(generator.uniform(-0.05, 0.37)))
+
+    def _sayer(self, espeak: Espeak, speaker: Voice | NeuralVoice) -> Callable[[str, np.random.Generator], np.ndarray]:
+        if isinstance(speaker, Voice):
+            return super()._sayer(espeak, speaker)
+        table = notation(espeak, (speaker.accent, *self.accents[:_TABLE_ACCENTS]), self.words)
+        model = kokoro.synthesizer(self._files)
+        return partial(neural_speakers.speak, espeak, model, table, speaker, *self._manner(speaker), self._longest)
+
+
+def _check_voices(voices: Sequence[str]) -> tuple[str, ...]:
+    voices = (voices,) if isinstance(voices, str) else tuple(voices)
+    for voice in voices:
+        if voice not in VOICES:
+            raise KwsError(f"data.voices has {voice!r}; choose from {', '.join(VOICES)}")
+    if not voices:
+        raise KwsError(f"data.voices is empty; choose from {', '.join(VOICES)}")
+    return voices
