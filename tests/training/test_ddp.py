@@ -12,7 +12,8 @@ from tests.scripts import ROOT, tone_corpus
 
 SETTINGS = [
     "data=folder", "trainer.max_epochs=4", "export=[onnx]", "callbacks.samples.clips=0", "optimizer.lr=0.02",
-    "model.hidden_size=12", "trainer.accelerator=cpu", "trainer.precision=32-true",
+    "model.hidden_size=12", "trainer.accelerator=cpu", "trainer.precision=32-true", "training=default", "augment=none",
+    "calibrate=false",
 ]  # fmt: skip
 
 
