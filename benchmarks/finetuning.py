@@ -57,7 +57,7 @@ def main() -> None:
                 # What is kept is looked at once: it takes the time of all the others.
                 if (way, count, seed) in done:
                     continue
-                if overrides in (ANEW, TUNED) or (count == 5 and seed == options.seeds[0]):
+                if overrides in (ANEW, TUNED) or (count == 5 and seed == SEEDS[0]):
                     figures = run(root, overrides, count, seed)
                     runs.append({"way": way, "clips": count, "seed": seed, **figures})
                     print(runs[-1], flush=True)
