@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="the subset of Speech Commands")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
+    parser.add_argument("--add", action="store_true", help="go on from the runs that stand in docs/results")
     options = parser.parse_args()
     root = options.root.resolve()
     ways = {
@@ -48,12 +49,15 @@ def main() -> None:
         "finetune=commands_small finetuning.keep=true, nothing rehearsed": KEPT,
         "finetune=commands_small finetuning.keep=true finetuning.root=…": [*KEPT, f"finetuning.root={root}"],
     }
-    runs = []
+    runs = json.loads((RESULTS / "finetuning.json").read_text(encoding="utf-8"))["runs"] if options.add else []
+    done = {(run["way"], run["clips"], run["seed"]) for run in runs}
     for seed in options.seeds:
         for count in options.counts:
             for way, overrides in ways.items():
                 # What is kept is looked at once: it takes the time of all the others.
-                if overrides in (ANEW, TUNED) or (count == 5 and seed == options.seeds[0]):
+                if (way, count, seed) in done:
+                    continue
+                if overrides in (ANEW, TUNED) or (count == 5 and seed == SEEDS[0]):
                     figures = run(root, overrides, count, seed)
                     runs.append({"way": way, "clips": count, "seed": seed, **figures})
                     print(runs[-1], flush=True)

@@ -160,8 +160,7 @@ class SpeechDataModule(pl.LightningDataModule):
         negatives_per_epoch: of the pieces of long recordings only so many are trained on in each epoch, drawn anew;
             None for all of them.
         clips_per_word: an epoch has so many training clips of every word, fewer ones again and again, of more so many
-            drawn anew; of a label that is no word as many as there are, up to so many times the number of words.
-            None for each clip once.
+            drawn anew; of a label that is no word as many as there are, up to twice that. None for each clip once.
 
     Attributes:
         negatives: training clips that are such pieces, indices; none where all are trained on.
@@ -310,10 +309,9 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def groups(self, labels: np.ndarray) -> list[tuple[np.ndarray, int]]:
         """What an epoch has of each label of the training clips' `labels`, (N,), where `clips_per_word` is set."""
-        words = len(self.corpus.keywords)
         places = {label: np.flatnonzero(labels == i) for i, label in enumerate(self.labels)}
         return [
-            (place, min(len(place), self.clips_per_word * words) if label.startswith("_") else self.clips_per_word)
+            (place, min(len(place), 2 * self.clips_per_word) if label.startswith("_") else self.clips_per_word)
             for label, place in places.items()
             if len(place)
         ]
