@@ -14,7 +14,7 @@ from kws.evaluation import pictures
 from kws.evaluation.agreement import agreement, compare_runtimes, find_runtime
 from kws.evaluation.detection.detection import Detection, DetectionSettings
 from kws.evaluation.detection.kinds import Folders
-from kws.evaluation.detection.search import record, record_folder, search
+from kws.evaluation.detection.search import SMOOTHINGS, record, record_folder, search
 from kws.evaluation.stream.modes import DEFINITIONS, MODES, stream_accuracy
 from kws.evaluation.stream.timeline import stretch, timeline
 from kws.runs import pictures as clip_pictures
@@ -81,6 +81,7 @@ def search_decoder(
     settings: Mapping[str, Any],
     target: float,
     negatives: Sequence[str | Path] = (),
+    smoothings: Sequence[float] = SMOOTHINGS,
 ) -> dict[str, Any]:
     """Give the spotter the decoder that misses least at `target` false alarms an hour on the validation stream.
 
@@ -91,6 +92,7 @@ def search_decoder(
         settings: fields of `DetectionSettings`.
         target: false alarms an hour; on each of the `negatives` by themselves, too.
         negatives: folders with long recordings that hold no keyword.
+        smoothings: seconds of averages that are tried.
 
     Returns:
         ``settings`` chosen, its ``miss_rate`` and ``false_alarms_per_hour``, and the Pareto ``front``.
@@ -102,7 +104,7 @@ def search_decoder(
     runtime, decoder = TorchRuntime(spotter), spotter.decoder
     recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1))
     others = [record_folder(runtime, decoder, folder) for folder in negatives]
-    front = search(decoder, recorded, target, fields.rules.tolerance, others)
+    front = search(decoder, recorded, target, fields.rules.tolerance, others, smoothings)
     if not front:
         raise NoDecoder(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
     with_decoder(spotter, front[0].settings)

@@ -22,6 +22,7 @@ from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
 from kws.evaluation import as_used
 from kws.evaluation.clips import ClipMeter
+from kws.evaluation.detection.search import SMOOTHINGS
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
 from kws.runs.jobs import earlier_job, key_of, settings_of
@@ -320,6 +321,7 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
             {"hours": wanted.hours},
             wanted.false_alarms_per_hour,
             [] if folder is None else [folder],
+            smoothings=list(wanted.get("smoothing", SMOOTHINGS)),
         )
     except as_used.NoDecoder as error:
         return {"left_out": str(error)}

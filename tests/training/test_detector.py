@@ -22,7 +22,7 @@ def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
     network = [f"model={model}", "model.width=12", "callbacks=hard_negatives"]
     network += ["callbacks.hard_negatives.every=2", "trainer.max_epochs=5", "optimizer.lr=0.02"]
     calibration = ["calibrate=true", "calibration.hours=0.05", "calibration.false_alarms_per_hour=200"]
-    calibration += ["calibration.running_speech=1"]
+    calibration += ["calibration.running_speech=1", "calibration.smoothing=[0.13]"]
     run = tmp_path / "run"
     export = ["export=[onnx,onnx_stream]", f"hydra.run.dir={run}"]
     done = call("train", *data, *network, *calibration, *export)
@@ -30,6 +30,7 @@ def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
     results = json.loads((run / "results.json").read_text())
     found, decoder = results["calibration"], Spotter.load(run / "spotter.ckpt").decoder.settings
     assert {name: decoder[name] for name in found["settings"]} == found["settings"]
+    assert found["settings"]["smoothing"] == 0.13
     assert found["false_alarms_per_hour"] <= 200
     assert len(found["negatives_per_hour"]) == 1
     assert "false alarms an hour of the validation stream" in done.out
