@@ -62,6 +62,7 @@ def main() -> None:
                     runs.append({"way": way, "clips": count, "seed": seed, **figures})
                     print(runs[-1], flush=True)
                     write(runs)
+    write(runs)
 
 
 def write(runs: Sequence[dict]) -> None:
