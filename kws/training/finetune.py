@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from kws import spotters
 from kws.corpus.finetuning import is_there
 from kws.networks.transfer import transfer
+from kws.runs import latest
 from kws.runs.configuration import stored
 from kws.runs.names import CONFIG
 from kws.runs.stored import load_spotter
@@ -45,7 +46,7 @@ def find(name: str | Path) -> Origin:
     Raises:
         KwsError: there is none, or it cannot be read.
     """
-    path = Path(name)
+    path = latest.find(name)
     if not path.exists():
         if str(name) not in spotters.names():
             known = ", ".join(spotters.names())
@@ -62,7 +63,7 @@ def find(name: str | Path) -> Origin:
     if path.is_file():
         settings = stored(path)
         refuse_strange_targets(settings, path)  # a run may come from anywhere, and a target is code
-    return Origin(str(name), spotter, settings)
+    return Origin(str(directory if str(name) == latest.LAST else name), spotter, settings)
 
 
 def at_checkpoint(checkpoint: Path) -> Origin:
