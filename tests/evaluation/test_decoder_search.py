@@ -76,16 +76,17 @@ def test_the_first_choice_does_what_it_says_and_the_others_have_fewer_false_alar
 
 def test_other_streams_keep_to_the_target_by_themselves():
     decoder = Decoder(LABELS, 0.1)
+    few = {"smoothings": (0.1, 0.3), "consecutive": (1,), "refractory": (0.5,)}
     recorded = record(Loud(), decoder, stream())
-    alone = search(decoder, recorded, 200, 0.75)[0]
+    alone = search(decoder, recorded, 200, 0.75, **few)[0]
     posteriors = np.tile(np.float32([0.01, 0.01]), (3600, 1))
     posteriors[::100] = (0.995, 0.001)  # a frame every ten seconds that says yes
     speech = Trace(np.zeros(3600, np.int16), posteriors, (), (), 0.1)
-    both = search(decoder, recorded, 200, 0.75, [speech])[0]
+    both = search(decoder, recorded, 200, 0.75, [speech], **few)[0]
     assert both.negatives[0] <= 200
     assert both.miss_rate >= alone.miss_rate
     always = Trace(np.zeros(3600, np.int16), np.tile(np.float32([1.0, 0.0]), (3600, 1)), (), (), 0.0001)
-    assert search(decoder, recorded, 200, 0.75, [always]) == []
+    assert search(decoder, recorded, 200, 0.75, [always], **few) == []
 
 
 def test_a_fresh_recording_ends_a_run_and_the_refractory_time():

@@ -244,6 +244,7 @@ def test_an_interrupted_run_says_how_it_goes_on(corpus, tmp_path, number, status
     child = os.fork()
     if child == 0:
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell in the background has switched off
             at_call(SpotterModule, "training_step", STEPS + 2, interrupt(SpotterModule.training_step))
             done = start(corpus, run, "trainer.max_epochs=2")
             report.write_text(json.dumps([done.status, done.err]))
