@@ -1,10 +1,15 @@
 """Spotters that come with the project: small, whole, described, and able to hear; a run is bundled by one command."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from kws.runs.names import SPOTTER
@@ -116,3 +121,27 @@ def test_a_spotter_that_rounding_hurts_is_refused(tmp_path, measured, monkeypatc
 
 def test_overrides_are_quoted_for_a_shell():
     assert [quoted(text) for text in ("a=1", "b=[1,2]", "c=a b")] == ["a=1", "'b=[1,2]'", "'c=a b'"]
+
+
+def test_the_example_hears_what_listen_hears(tmp_path, real_recordings):
+    """Commands that people said, one after the other with a pause."""
+    clips = []
+    for word in ("yes", "stop", "left"):
+        path = sorted((real_recordings / word).glob("*.flac"))[0]
+        clip, rate = soundfile.read(path, dtype="float32")
+        clips += [np.pad(clip, (8000, 16000 - len(clip) + 8000))]
+    soundfile.write(tmp_path / "said.wav", np.concatenate(clips), rate)
+    example = Path(__file__).parents[2] / "examples" / "listen_bundled.py"
+    environment = {**os.environ, "PYTHONPATH": str(example.parents[1]), "OMP_NUM_THREADS": "1"}
+    commands = [[str(example), "said.wav"], ["-m", "kws.listen", str(named()), "said.wav", "--json"]]
+    said, heard = (
+        subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, env=environment, cwd=tmp_path, check=True
+        ).stdout.splitlines()
+        for command in commands
+    )
+    found = [json.loads(line) for line in heard]
+    assert [line.split()[2] for line in said] == [detection["word"] for detection in found]
+    times = [float(line.split()[0]) for line in said]
+    assert times == pytest.approx([detection["time"] for detection in found], abs=0.006)
+    assert len(said) >= 2
