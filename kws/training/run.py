@@ -122,6 +122,8 @@ def train(config: DictConfig) -> float:
     with interruptions(trainer):
         trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
+        if torch.distributed.is_initialized():  # else its threads may end after the interpreter has, which aborts
+            torch.distributed.destroy_process_group()
         return float("nan")
     spotter.save(directory / SPOTTER)
     validation = ClipMeter(spotter.labels, together=False)
