@@ -91,8 +91,8 @@ class EmbeddedCorpus:
     `words`: what is said and the class's name at once; `None` for the 30 words of Speech Commands v0.01.
     `speakers`: voices, each an accent with a variant; about 80 % train, 10 % validate and 10 % test.
     `takes`: clips of each word by each speaker. Pitch, rate, offset, level and noise are drawn for every clip.
-    `other_words`: clips of other words by each speaker, as `_unknown_`: half of them everyday words, half made up, one
-    phoneme away from a keyword. Each voice that evaluates says three times as many.
+    `other_words`: clips of other words by each speaker, as `_unknown_`: everyday words, and every fourth of a
+    training voice made up, one phoneme away from a keyword. Each voice that evaluates says three times as many.
     `silence_share`: pieces of the background recordings, as `_silence_`; 1.0 for as many as a word has clips.
     `running_speech`: who speaks recordings without keywords, cut into `_unknown_` for training, or None.
     `seed`: the same settings and seed give the same bytes.

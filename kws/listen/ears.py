@@ -63,14 +63,19 @@ class Ears:
         self.waiting = np.zeros((1, 0), np.float32)
         self.repaired = self.clipped = 0
 
-    def hear(self, block: np.ndarray) -> Heard:
-        """The next samples (S,) at the spotter's rate: floats in [-1, 1] or integers, as many as there are."""
+    def whole_hops(self, block: np.ndarray) -> np.ndarray:
+        """What is there in whole hops, (1, S), with the next samples (S,) cleaned; the rest waits."""
         samples, repaired, clipped = clean(block)
         self.repaired, self.clipped = self.repaired + int(repaired), self.clipped + int(clipped)
         samples = np.concatenate([self.waiting, samples.numpy()], axis=1)
-        hop = self.runtime.hop_size
-        whole = samples.shape[1] // hop * hop
+        whole = samples.shape[1] // self.runtime.hop_size * self.runtime.hop_size
         self.waiting = samples[:, whole:]
+        return samples[:, :whole]
+
+    def hear(self, block: np.ndarray) -> Heard:
+        """The next samples (S,) at the spotter's rate: floats in [-1, 1] or integers, as many as there are."""
+        samples, hop = self.whole_hops(block), self.runtime.hop_size
+        whole = samples.shape[1]
         detections: list[Detection] = []
         pieces: list[Outputs] = []
         for start in range(0, whole, CHUNK * hop):
@@ -116,11 +121,7 @@ class LibraryEars(Ears):
 
     def hear(self, block: np.ndarray) -> Heard:
         """The next samples (S,); the outputs are those of a second state that hears the same."""
-        samples, repaired, clipped = clean(block)
-        self.repaired, self.clipped = self.repaired + int(repaired), self.clipped + int(clipped)
-        samples = np.concatenate([self.waiting, samples.numpy()], axis=1)
-        whole = samples.shape[1] // self.runtime.hop_size * self.runtime.hop_size
-        self.waiting, samples = samples[:, whole:], samples[:, :whole]
+        samples = self.whole_hops(block)
         outputs, _ = self.runtime.hear(samples, self.state)
         (detections,), self.state = self.runtime.detect(samples, self.state)
         return Heard(detections, outputs.log_probabilities[0], None if outputs.signal is None else outputs.signal[0])
