@@ -64,7 +64,7 @@ class FinetuningCorpus:
     def learned(self) -> tuple[Corpus, list[str]]:
         """The new clips in their splits, and what there is to say of it."""
         corpus = self.held_back()
-        training = [clip for clip in corpus.split("training") if clip.start is None]
+        training = [clip for clip in corpus.split("training") if clip.start is None or clip.label in corpus.keywords]
         counts = Counter(clip.label for clip in training)
         for word in corpus.keywords:
             if not counts[word]:
@@ -113,10 +113,11 @@ class FinetuningCorpus:
 
     def rehearsed(self, old: Corpus, new: Corpus) -> tuple[list[Clip], list[str]]:
         """Clips of the kept labels, none of them a new word or a clip that is there already; and notes."""
-        there, words = {clip.path for clip in new.clips if clip.start is None}, set(new.keywords)
+        words = set(new.keywords)
+        there = {(clip.path, clip.start) for clip in new.clips if clip.start is None or clip.label in words}
         clips, taken = [], 0
         for clip in old.clips:
-            if clip.label not in self.keep or clip.path in there:
+            if clip.label not in self.keep or (clip.path, clip.start) in there:
                 continue
             if selection.is_other_speech(clip.label) and clip.path.parent.name in words:
                 taken += 1  # the same word cannot be both
