@@ -108,8 +108,14 @@ class FolderCorpus:
                 if word not in keywords:
                     clips += _clips(tree.recordings(word, found), word)
         clips = self._split(self._without_bad(clips, found), found)
-        noise = tree.recordings(NOISE_FOLDER, found) if self.noise is None else _noise_files(self.noise, found)
-        return keywords, clips, noise
+        return keywords, clips, self._noise(found)
+
+    def _noise(self, found: "Findings") -> list[Path]:
+        """The background recordings: those of `noise`, or what lies beside the clips."""
+        if self.noise is not None:
+            return _noise_files(self.noise, found)
+        beside = self.root / NOISE_FOLDER
+        return _recordings(beside, found) if beside.is_dir() else []
 
     def _choose(self, keywords: Sequence[str], clips: list[Clip], noise: list[Path], found: "Findings") -> Corpus:
         """The corpus that the options make of what was found. A label with a `_` is one that the source wants."""
