@@ -50,6 +50,8 @@ class MswcCorpus(TableCorpus):
             if not languages or not all(isinstance(language, str) for language in languages):
                 raise KwsError(f"data.languages is {languages!r}; name some in quotes, or null for all that are there")
         self.languages, self.valid_only = languages, valid_only
+        self.invalid = 0
+        self.spelt: dict[str, set[Path]] = {}  # in which languages each word is
         name = name or "-".join(["mswc", *(languages or ())])
         super().__init__(Path(root), words, name, Columns(COLUMNS, others=("valid",)), **options)
 
@@ -67,7 +69,7 @@ class MswcCorpus(TableCorpus):
                 f"the splits of some languages from {SITE}, and set data.root to where they are"
             )
         self.tables = [table for language in languages for table in there[language]]
-        self.invalid, self.language, self.spelt = 0, "", {}
+        self.invalid, self.spelt = 0, {}
         keywords, clips, noise = super()._find(found)
         if self.invalid:
             found.notes.append(
@@ -79,15 +81,14 @@ class MswcCorpus(TableCorpus):
         return keywords, clips, noise
 
     def _clip(self, table: Table, row: tables.Row, reading: Reading) -> Clip | None:
-        if text_of(row.fields.get("speaker"), "speaker").casefold() == "na":  # nobody knows who
-            row.fields["speaker"] = ""
-        clip = super()._clip(table, row, reading)
-        if clip is None:
-            return None
         if self.valid_only and text_of(row.fields.get("valid"), "VALID").casefold() == "false":
             self.invalid += 1
             return None
-        self.spelt.setdefault(clip.label, set()).add(table.folder)
+        if text_of(row.fields.get("speaker"), "speaker").casefold() == "na":  # nobody knows who
+            row.fields["speaker"] = ""
+        clip = super()._clip(table, row, reading)
+        if clip is not None:
+            self.spelt.setdefault(clip.label, set()).add(table.folder)
         return clip
 
     def _there(self, path: str) -> str | None:

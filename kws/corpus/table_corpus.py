@@ -69,7 +69,7 @@ class TableCorpus(FolderCorpus):
         labels = {clip.label for clip in reading.clips}
         words = sorted(reading.words)
         keywords = self.words or tuple(word for word in words if word in labels or self.required_splits)
-        place = listed([str(table.path) for table in self.tables])
+        place = ", ".join(printable(str(table.path)) for table in self.tables[:3])
         if missing := [word for word in keywords if word not in labels]:
             raise KwsError(
                 f"{place}: no row with the label {missing[0]!r} can be used ({reading.reasons() or 'there is none'}); "
@@ -78,7 +78,7 @@ class TableCorpus(FolderCorpus):
         if not keywords:
             raise KwsError(f"{place}: no row with a word can be used ({reading.reasons() or 'there is none'})")
         clips = self._split(self._without_bad(self._placed(reading), found), found)
-        return keywords, clips, [*dict.fromkeys(reading.noise), *self._noise(found)]
+        return keywords, clips, list(dict.fromkeys([*reading.noise, *self._noise(found)]))
 
     def _read(self, table: Table, reading: "Reading") -> None:
         for row in tables.read(table.path, self.columns):
