@@ -8,6 +8,7 @@ from typing import Any
 from kws.corpus import selection
 from kws.corpus.base import Clip, Corpus
 from kws.corpus.folder import FolderCorpus
+from kws.corpus.table_corpus import TableCorpus
 from kws.support.errors import KwsError
 
 HELD_BACK = 10
@@ -99,8 +100,10 @@ class FinetuningCorpus:
             source.required_splits, source.percentages = required, percentages
 
     def known(self, words: Sequence[str]) -> Corpus:
-        """The earlier corpus, its running speech without the new words."""
+        """The earlier corpus, its running speech and the other words of its tables without the new words."""
         source = self.old
+        if isinstance(source, TableCorpus):  # whose folders do not say which word a clip holds
+            source.never_others = frozenset(words)
         speech = getattr(source, "running_speech", None)
         if speech is None:
             return source.scan()

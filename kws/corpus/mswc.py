@@ -27,7 +27,7 @@ OTHER_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")  # that the clips may have bee
 class MswcCorpus(TableCorpus):
     """Multilingual Spoken Words, or some of its languages.
 
-    Its own splits are kept. They are drawn clip by clip, so that most speakers are in more than one.
+    Its own splits are kept. They are drawn clip by clip, so that most who are tested have trained as well.
 
     root        the folder with a folder for each language, or that of one language
     languages   such as [en, de]; None: all that are there. Words of several languages that are spelt the same are one

@@ -59,6 +59,7 @@ class TableCorpus(FolderCorpus):
         if lists is None:  # the splits are the tables', whatever lies in root
             self.lists = None
         self.columns = columns
+        self.never_others: frozenset[str] = frozenset()  # words that must not be among `_unknown_`
         self.tables: list[Table] = []
 
     def _find(self, found: Findings) -> tuple[Sequence[str], list[Clip], list[Path]]:
@@ -129,7 +130,9 @@ class TableCorpus(FolderCorpus):
         label = _label_of(tables.check_text(table.path, row.line, "label", given))
         if not label.startswith("_"):
             reading.words.add(label)
-            return label if self.words is None or self.unknown_share or label in self.words else None
+            if self.words is None or label in self.words:
+                return label
+            return label if self.unknown_share and label not in self.never_others else None
         if label == NOISE_FOLDER:
             return label if self.noise is None else None
         if label in OWN_MEANING or self.null_label:

@@ -314,6 +314,20 @@ def test_it_is_fine_tuned_on(root, tmp_path):
     assert "validation: no recording of a new word is held back" in "".join(corpus.notes)
 
 
+def test_a_word_that_is_learned_was_no_other_word(root):
+    named = [(path.name, clip.label) for clip in FolderCorpus(root).scan().clips for path in [clip.path]]
+    for name, word in named:  # where no folder says which word it is
+        (root / "flat").mkdir(exist_ok=True)
+        (root / word / name).rename(root / "flat" / f"{word} {name}")
+    rows = [(f"flat/{word} {name}", word) for name, word in named]
+    old = ManifestCorpus(table(root / "x.csv", rows, "path,label"), words=["yes"], unknown_share=float("inf"))
+    assert Counter(clip.label for clip in old.scan().clips) == {"yes": 24, "_unknown_": 48}
+    new = ManifestCorpus(table(root / "new.csv", [row for row in rows if row[1] == "no"][:9], "path,label"))
+    corpus = FinetuningCorpus(new, old, keep=["_unknown_", "yes"]).scan()
+    others = [clip.path.name for clip in corpus.clips if clip.label == "_unknown_"]
+    assert len(others) == 24 and all(name.startswith("left") for name in others)
+
+
 def test_a_flood_of_bad_rows_is_named_in_part(root):
     rows = [("gone.wav", "yes", "train", "a")] * (MOST_NAMED + 500)
     path = table(root / "x.csv", as_rows(FolderCorpus(root).scan(), root) + rows)
