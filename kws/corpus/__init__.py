@@ -7,6 +7,7 @@ from kws.corpus.folder import FolderCorpus
 from kws.corpus.lists import write_lists
 from kws.corpus.speech_commands import SpeechCommandsCorpus
 from kws.corpus.spoken import SpokenCorpus
+from kws.corpus.typed import TypedCorpus
 
 __all__ = [
     "SPLITS",
@@ -18,6 +19,7 @@ __all__ = [
     "Refusal",
     "SpeechCommandsCorpus",
     "SpokenCorpus",
+    "TypedCorpus",
     "which_set",
     "write_lists",
 ]

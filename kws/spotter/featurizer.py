@@ -196,6 +196,11 @@ class Featurizer(nn.Module):
             features = features @ self.cosines  # (…, dct)
         return features
 
+    def filter_centres(self) -> Tensor:
+        """Frequency of each filter's peak, (F,) in Hz, before it is put on a bin."""
+        points = filterbank_points(self.settings["filterbank"], self.settings["num_filters"], self.sample_rate)
+        return torch.from_numpy(points[1:-1]).float()
+
     def steps(self) -> list[Step]:
         """What it computes of a hop of samples, as steps; the last one is called ``features``."""
         chain = Chain(SAMPLES)
@@ -236,16 +241,21 @@ def inverse_mel(mels: np.ndarray) -> np.ndarray:
     return 700.0 * np.expm1(mels / 1127.0)
 
 
+def filterbank_points(filterbank: str, num_filters: int, sample_rate: int) -> np.ndarray:
+    """The `num_filters + 2` frequencies in Hz at which triangles start, peak and end: equally spaced in mel or Hz."""
+    if filterbank == "mel":
+        return inverse_mel(np.linspace(0.0, mel(sample_rate / 2), num_filters + 2))
+    return np.linspace(0.0, sample_rate / 2, num_filters + 2)
+
+
 def filterbank_bins(filterbank: str, num_filters: int, fft_size: int, sample_rate: int) -> np.ndarray:
     """The `num_filters + 2` FFT bins at which the triangles start, peak and end.
 
     Mel points lie equally spaced in mel and fall on bin ⌊f (N + 1) / rate⌋. Linear points lie equally spaced in Hz,
     and ELL computes their bins with the number of bins N/2 + 1 in the place of N: ⌊f (N/2 + 2) / rate⌋.
     """
-    if filterbank == "mel":
-        points, size = inverse_mel(np.linspace(0.0, mel(sample_rate / 2), num_filters + 2)), fft_size
-    else:
-        points, size = np.linspace(0.0, sample_rate / 2, num_filters + 2), fft_size // 2 + 1
+    points = filterbank_points(filterbank, num_filters, sample_rate)
+    size = fft_size if filterbank == "mel" else fft_size // 2 + 1
     # A point that is a whole bin on paper must not fall below it by rounding.
     return np.floor(points * (size + 1) / sample_rate + 1e-9).astype(int)
 
