@@ -9,6 +9,7 @@ from kws.corpus.manifest import ManifestCorpus
 from kws.corpus.mswc import MswcCorpus
 from kws.corpus.speech_commands import SpeechCommandsCorpus
 from kws.corpus.spoken import SpokenCorpus
+from kws.corpus.typed import TypedCorpus
 
 __all__ = [
     "SPLITS",
@@ -22,6 +23,7 @@ __all__ = [
     "Refusal",
     "SpeechCommandsCorpus",
     "SpokenCorpus",
+    "TypedCorpus",
     "which_set",
     "write_lists",
 ]
