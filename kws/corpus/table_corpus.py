@@ -58,12 +58,11 @@ class TableCorpus(FolderCorpus):
         if lists is None:  # the splits are the tables', whatever lies in root
             self.lists = None
         self.columns = columns
-        self._keywords = None if self.words is None else frozenset(self.words)
         self.never_others: frozenset[str] = frozenset()  # words that must not be among `_unknown_`
         self.tables: list[Table] = []
 
     def _find(self, found: Findings) -> tuple[Sequence[str], list[Clip], list[Path]]:
-        reading = Reading(found)
+        reading = Reading(found, self.words)
         for table in self.tables:
             self._read(table, reading)
         self._note(reading)
@@ -130,7 +129,7 @@ class TableCorpus(FolderCorpus):
         label = _label_of(tables.check_text(table.path, row.line, "label", given))
         if not label.startswith("_"):
             reading.words.add(label)
-            if self._keywords is None or label in self._keywords:
+            if reading.wanted is None or label in reading.wanted:
                 return label
             return label if self.unknown_share and label not in self.never_others else None
         if label == NOISE_FOLDER:
@@ -213,8 +212,9 @@ class TableCorpus(FolderCorpus):
 class Reading:
     """What reading the tables has found so far."""
 
-    def __init__(self, findings: Findings):
+    def __init__(self, findings: Findings, wanted: Sequence[str] | None = None):
         self.findings = findings
+        self.wanted = None if wanted is None else frozenset(wanted)  # keywords; None: every word is one
         self.clips: list[Clip] = []
         self.noise: list[Path] = []
         self.words: set[str] = set()  # of all rows
