@@ -78,12 +78,11 @@ def _quantize(step: q.Quantize, inputs, states, values):
 
 
 def _convolution(step: q.IntegerConvolution, inputs, states, values):
-    past = states[0] if states else np.zeros((len(inputs[0]), 0), np.int16)
-    sums, after = convolve(step, inputs[0].astype(np.float64), past.astype(np.float64))
+    sums, after = convolve(step, inputs[0].astype(np.float64), tuple(x.astype(np.float64) for x in states))
     total = sums.astype(np.int64) + step.bias[:, None]
     y = fp.requantize(total, step.multiplier[:, None], step.shift[:, None])
     y = clamp(y, 0 if step.relu else -LIMIT).astype(np.int16)
-    return y.reshape(*y.shape[:2], -1), (after.astype(np.int16),) * len(states)
+    return y.reshape(*y.shape[:2], -1), tuple(x.astype(np.int16) for x in after)
 
 
 def _add(step: q.IntegerAdd, inputs, states, values):
