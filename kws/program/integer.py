@@ -11,7 +11,7 @@ import numpy as np
 from kws.program import fixed_point as fp
 from kws.program import quantized as q
 from kws.program.fixed_point import LIMIT, clamp
-from kws.program.floating import Function, States, Values, convolve, log_softmax, walk
+from kws.program.floating import Function, States, Values, convolve, log_softmax, max_pool, walk
 from kws.program.program import Program
 from kws.program.steps import Array, LogSoftmax, Step
 
@@ -83,6 +83,11 @@ def _convolution(step: q.IntegerConvolution, inputs, states, values):
     y = fp.requantize(total, step.multiplier[:, None], step.shift[:, None])
     y = clamp(y, 0 if step.relu else -LIMIT).astype(np.int16)
     return y.reshape(*y.shape[:2], -1), tuple(x.astype(np.int16) for x in after)
+
+
+def _leaky_relu(step: q.IntegerLeakyReLU, inputs, states, values):
+    x = inputs[0].astype(np.int64)
+    return np.maximum(np.maximum(x, fp.shift(step.slope * x, fp.STATE)), step.floor).astype(np.int16), ()
 
 
 def _add(step: q.IntegerAdd, inputs, states, values):
@@ -163,6 +168,8 @@ FUNCTIONS: dict[type[Step], Function] = {
     q.Quantize: _quantize,
     q.IntegerConvolution: _convolution,
     q.IntegerReLU: lambda step, inputs, states, values: (np.maximum(inputs[0], 0), ()),
+    q.IntegerLeakyReLU: _leaky_relu,
+    q.IntegerMaxPool: max_pool,
     q.IntegerAdd: _add,
     q.IntegerGRU: _gru,
     q.IntegerLSTM: _lstm,

@@ -6,7 +6,7 @@ its largest number on the clips leaves room for; hidden states of GRU and LSTM h
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,17 @@ class Quantizer:
         """With the fraction of its source."""
         return q.IntegerReLU(name=step.name, source=step.source, fraction=self.fractions[step.source])
 
+    def leaky_relu(self, step: s.LeakyReLU, name: str) -> q.IntegerLeakyReLU:
+        """With the fraction of its source."""
+        fraction = self.fractions[step.source]
+        slope, floor = round(step.slope * 2**STATE), max(round(step.floor * 2**fraction), -LIMIT)
+        return q.IntegerLeakyReLU(name=step.name, source=step.source, fraction=fraction, slope=slope, floor=floor)
+
+    def max_pool(self, step: s.MaxPool, name: str) -> q.IntegerMaxPool:
+        """With the fraction of its source."""
+        own = {field.name: getattr(step, field.name) for field in fields(step)}
+        return q.IntegerMaxPool(**own, fraction=self.fractions[step.source])
+
     def add(self, step: s.Add, name: str) -> q.IntegerAdd:
         """Both at the larger of their fractions."""
         own, other = self.fractions[step.source], self.fractions[step.other]
@@ -241,6 +252,8 @@ QUANTIZED: dict[type[Step], Callable[[Quantizer, Any, str], Step]] = {  # … an
     s.Normalize: Quantizer.normalize,
     s.Convolution: Quantizer.convolution,
     s.ReLU: Quantizer.relu,
+    s.LeakyReLU: Quantizer.leaky_relu,
+    s.MaxPool: Quantizer.max_pool,
     s.Add: Quantizer.add,
     s.Linear: Quantizer.linear,
     s.GRU: Quantizer.gru,

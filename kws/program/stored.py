@@ -24,6 +24,8 @@ KINDS: dict[str, type[Step]] = {
         q.Quantize,
         q.IntegerConvolution,
         q.IntegerReLU,
+        q.IntegerLeakyReLU,
+        q.IntegerMaxPool,
         q.IntegerAdd,
         q.IntegerGRU,
         q.IntegerLSTM,
