@@ -8,8 +8,9 @@ from kws.program import steps
 def normalize(step: steps.Normalize, source: Value) -> Part:
     """c/normalize.c."""
     call = f"normalize({{out}}, {{source}}, {source.size}, {{mean}}, {{deviation}});"
-    tables = {"mean": step.mean, "deviation": step.deviation}
-    return Part(("normalize.c",), call, "to zero mean and unit deviation", tables, over=True)
+    tables = {name: source.columns(array[None])[0] for name, array in step.constants.items()}
+    about = "to zero mean and unit deviation"
+    return Part(("normalize.c",), call, about, tables, over=True, picture=source.picture)
 
 
 @translates(steps.GRU)

@@ -127,8 +127,11 @@ class Quantizer:
             raise KwsError(f"{name} reaches {self.largest[name]:.3g} on the clips, which no int16 can hold here.")
         return highest if largest <= 0 else min(highest, math.floor(math.log2(LIMIT / largest)))
 
-    def normalize(self, step: s.Normalize, name: str) -> q.Quantize:
-        """Features to int16."""
+    def normalize(self, step: s.Normalize, name: str) -> q.IntegerStep:
+        """Features to int16; what is int16 already goes through a convolution of every number for itself."""
+        if step.source in self.fractions:
+            weight = 1 / step.deviation
+            return self.sums(step, name, weight[:, None, None, None], -step.mean * weight, groups=len(weight))
         fraction = max(self.fraction(name), FEATURES_FRACTION)
         factor = (2.0**fraction / step.deviation.astype(np.float64)).astype(np.float32)
         mean = step.mean.astype(np.float32)

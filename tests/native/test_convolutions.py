@@ -98,6 +98,17 @@ def test_pools_of_any_shape(pools):
     check(add)
 
 
+def test_a_picture_is_normalised_as_it_lies():
+    def add(chain, random):
+        channels, filters = convolution(chain, random, "picture", 5, 1, 12, width=3)
+        mean, deviation = random.uniform(0.5, 2, size=(2, channels * filters)).astype(np.float32)
+        chain.add(s.Normalize, "normal", mean=mean, deviation=deviation)
+        channels, filters = convolution(chain, random, "next", 6, channels, filters, width=2)
+        return channels * filters
+
+    check(add)
+
+
 def test_a_pool_of_a_row_of_channels():
     def add(chain, random):
         convolution(chain, random, "row", 6, 12, 1)

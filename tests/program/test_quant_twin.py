@@ -290,6 +290,10 @@ def relu(name, source, size, weights):
     return steps.ReLU(name=name, source=source)
 
 
+def normalize(name, source, size, weights):
+    return steps.Normalize(name=name, source=source, mean=weights(size), deviation=np.exp(weights(size)))
+
+
 def leaky(slope=0.2, floor=-0.4):
     return lambda name, source, size, weights: steps.LeakyReLU(name=name, source=source, slope=slope, floor=floor)
 
@@ -468,6 +472,18 @@ def test_a_relu_goes_into_the_step_before_it_where_nobody_else_reads_that():
     ]
     shared = quantize(network(*NETWORKS["a shared relu"]), hear())
     assert [type(step).__name__ for step in shared.network[1:4]] == ["IntegerConvolution", "IntegerReLU", "IntegerAdd"]
+
+
+def test_what_is_normalised_inside_a_network_is_a_convolution():
+    program = network(linear(6), leaky(), normalize, recurrent(steps.GRU, 3))
+    made = quantize(program, hear(20))
+    assert [type(step).__name__ for step in made.network[1:4]] == [
+        *("IntegerConvolution", "IntegerLeakyReLU", "IntegerConvolution")
+    ]
+    features = hear(4, 20, seed=7)
+    exact, values = floating.run(program, features)[0], integer.trace(made, features)[0]
+    for step in made.network[1:4]:
+        np.testing.assert_allclose(values[step.name] / 2.0**step.fraction, exact[step.name], atol=0.05)
 
 
 def test_leaks_and_pools_have_the_fraction_of_their_source(tmp_path):
