@@ -90,6 +90,18 @@ def test_a_transform_that_ell_has_not_is_refused():
         build.featurizer(featurizer_steps(fft_size=300))
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"hann": True}, r"no window but Hamming's \(the step 'window'\)"),
+        ({"filterbank": "slaney"}, r"no filterbank of the kind slaney \(the step 'filterbank'\)"),
+    ],
+)
+def test_windows_and_filters_that_ell_has_not_are_named(options, reason):
+    with pytest.raises(build.NoNode, match=reason):
+        build.featurizer(featurizer_steps(**options))
+
+
 def test_a_slice_of_cepstra_is_the_file_that_ell_was_seen_to_compute():
     options = {"hop_size": 128, "hamming": True, "pre_emphasis": True, "power_spectrum": True, "auto_scale": True}
     built = build.featurizer(featurizer_steps(**options, log_delta=1e-6, dct=13))
