@@ -8,6 +8,7 @@ from typing import Any
 from kws.corpus import selection
 from kws.corpus.base import Clip, Corpus
 from kws.corpus.folder import FolderCorpus
+from kws.corpus.table_corpus import TableCorpus
 from kws.support.errors import KwsError
 
 HELD_BACK = 10
@@ -64,7 +65,7 @@ class FinetuningCorpus:
     def learned(self) -> tuple[Corpus, list[str]]:
         """The new clips in their splits, and what there is to say of it."""
         corpus = self.held_back()
-        training = [clip for clip in corpus.split("training") if clip.start is None]
+        training = [clip for clip in corpus.split("training") if clip.start is None or clip.label in corpus.keywords]
         counts = Counter(clip.label for clip in training)
         for word in corpus.keywords:
             if not counts[word]:
@@ -99,8 +100,10 @@ class FinetuningCorpus:
             source.required_splits, source.percentages = required, percentages
 
     def known(self, words: Sequence[str]) -> Corpus:
-        """The earlier corpus, its running speech without the new words."""
+        """The earlier corpus, its running speech and the other words of its tables without the new words."""
         source = self.old
+        if isinstance(source, TableCorpus):  # whose folders do not say which word a clip holds
+            source.never_others = frozenset(words)
         speech = getattr(source, "running_speech", None)
         if speech is None:
             return source.scan()
@@ -113,10 +116,11 @@ class FinetuningCorpus:
 
     def rehearsed(self, old: Corpus, new: Corpus) -> tuple[list[Clip], list[str]]:
         """Clips of the kept labels, none of them a new word or a clip that is there already; and notes."""
-        there, words = {clip.path for clip in new.clips if clip.start is None}, set(new.keywords)
+        words = set(new.keywords)
+        there = {(clip.path, clip.start) for clip in new.clips if clip.start is None or clip.label in words}
         clips, taken = [], 0
         for clip in old.clips:
-            if clip.label not in self.keep or clip.path in there:
+            if clip.label not in self.keep or (clip.path, clip.start) in there:
                 continue
             if selection.is_other_speech(clip.label) and clip.path.parent.name in words:
                 taken += 1  # the same word cannot be both

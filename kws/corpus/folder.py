@@ -90,6 +90,10 @@ class FolderCorpus:
     def scan(self) -> Corpus:
         """Find the clips. Reads names and lists, not audio. Raises KwsError when there is nothing to train on."""
         found = Findings()
+        return self._choose(*self._find(found), found)
+
+    def _find(self, found: "Findings") -> tuple[Sequence[str], list[Clip], list[Path]]:
+        """The keywords, every clip that may be wanted in its split, and the background recordings."""
         tree = Tree(self.root, found)
         words = [label for label in tree.labels if not label.startswith("_")]
         keywords = self.words or tuple(words)
@@ -104,15 +108,25 @@ class FolderCorpus:
                 if word not in keywords:
                     clips += _clips(tree.recordings(word, found), word)
         clips = self._split(self._without_bad(clips, found), found)
-        rest = [clip for clip in clips if clip.label not in keywords and clip.label != self.null_label]
-        clips = [clip for clip in clips if clip.label in keywords or clip.label == self.null_label]
+        return keywords, clips, self._noise(found)
+
+    def _noise(self, found: "Findings") -> list[Path]:
+        """The background recordings: those of `noise`, or what lies beside the clips."""
+        if self.noise is not None:
+            return _noise_files(self.noise, found)
+        beside = self.root / NOISE_FOLDER
+        return _recordings(beside, found) if beside.is_dir() else []
+
+    def _choose(self, keywords: Sequence[str], clips: list[Clip], noise: list[Path], found: "Findings") -> Corpus:
+        """The corpus that the options make of what was found. A label with a `_` is one that the source wants."""
+        rest = [clip for clip in clips if clip.label not in keywords and not clip.label.startswith("_")]
+        clips = [clip for clip in clips if clip.label in keywords or clip.label.startswith("_")]
         self._refuse_missing(keywords, clips, found)
         if self.max_files_per_word is not None:
             before = len(clips)
             clips = selection.limit_per_word(clips, self.max_files_per_word, self.seed)
             if before > len(clips):
                 found.notes.append(f"data.max_files_per_word leaves out {before - len(clips)} clips")
-        noise = tree.recordings(NOISE_FOLDER, found) if self.noise is None else _noise_files(self.noise, found)
         extra = self._unknown(clips, keywords, rest, found) + self._silence(clips, keywords, noise, found)
         extra += self._negatives(keywords, found)
         clips += extra
@@ -240,22 +254,26 @@ class FolderCorpus:
         ]
         placed = []
         for name, clip in zip(keys, clips, strict=True):
-            split = self._split_of(name, clip.path, listed)
+            split = self._split_of(name, clip, listed)
             if split:
                 placed.append(replace(clip, split=split))
         if len(placed) < len(clips):
             found.notes.append(f"{len(clips) - len(placed)} clips are on no list and were left out")
         return placed
 
-    def _split_of(self, name: str, path: Path, listed: dict[str, dict[str, str]]) -> str | None:
+    def _split_of(self, name: str, clip: Clip, listed: dict[str, dict[str, str]]) -> str | None:
         for split in ("testing", "validation", "training"):
             if name in listed.get(split, ()):
                 return split
         if "training" in listed:
             return None
         # Not by the whole name: a corpus that is re-encoded as FLAC keeps its splits.
-        drawn = which_set(path.stem, self.percentages["validation"], self.percentages["testing"])
+        drawn = clip.split or self._drawn(clip.path.stem)
         return "training" if drawn in listed else drawn
+
+    def _drawn(self, name: str) -> str:
+        """The split of a speaker, or of a clip without one, by the hash rule."""
+        return which_set(name, self.percentages["validation"], self.percentages["testing"])
 
     def _check_splits(self, clips: list[Clip]) -> None:
         counts = Counter(clip.split for clip in clips)
@@ -263,9 +281,12 @@ class FolderCorpus:
             if not counts[split]:
                 raise KwsError(
                     f"{self.root}: no clips for {split} among {len(clips)}; record more, change "
-                    "data.validation_percentage and data.testing_percentage, or name some in "
-                    f"{self.lists / f'{split}_list.txt'}"
+                    f"data.validation_percentage and data.testing_percentage, or {self._naming(split)}"
                 )
+
+    def _naming(self, split: str) -> str:
+        """How to say that clips are in a split, for a sentence."""
+        return f"name some in {self.lists / f'{split}_list.txt'}"
 
     def _check_options(self) -> None:
         for split, share in self.percentages.items():

@@ -71,7 +71,7 @@ def unknown(
     for split, count in counts.items():
         rows = []
         for word, candidates in pools[split].items():
-            candidates.sort(key=lambda clip: draw(seed, clip.path))
+            candidates.sort(key=lambda clip: draw(seed, clip.path, clip.start))
             rows += [(turn, draw(seed, Path(word)), clip) for turn, clip in enumerate(candidates)]
         rows.sort(key=lambda row: row[:2])
         chosen += [replace(clip, label=f"_{clip.label}_" if own_labels else UNKNOWN) for _, _, clip in rows[:count]]
@@ -126,7 +126,12 @@ def pieces(paths: Iterable[Path], seconds: float) -> tuple[list[Clip], list[Refu
     return clips, refused
 
 
-def draw(seed: int, path: Path) -> bytes:
-    """A number for a clip, or a word, that is as good as random and always the same; its ending does not count."""
+def draw(seed: int, path: Path, start: float | None = None) -> bytes:
+    """A number for a clip, or a word, that is as good as random and always the same; its ending does not count.
+
+    With `start` the pieces of one recording have numbers of their own.
+    """
     name = "/".join((*path.parts[-2:-1], path.stem))
+    if start is not None:
+        name += f"/{start!r}"
     return hashlib.blake2b(os.fsencode(name), digest_size=8, key=str(seed).encode()).digest()

@@ -108,3 +108,22 @@ def test_command(troubled, tmp_path):
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
     assert "does not exist" in failed.stderr
+
+
+def test_command_on_manifests(tmp_path):
+    root = make_corpus(tmp_path / "data")
+    for name, word in (("a.csv", "yes"), ("b.csv", "no")):
+        lines = ["path,label", *(f"{word}/{path.name},{word}" for path in sorted((root / word).iterdir()))]
+        (root / name).write_text("\n".join(lines))
+    command = [sys.executable, "-m", "kws.corpus", "--output", tmp_path / "r"]
+    done = subprocess.run([*command, root / "a.csv", root / "b.csv"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r" / "corpus.json").read_text())
+    assert (report["labels"], report["total"]["clips"]) == (["no", "yes"], 48)
+    for arguments, named in (
+        ([root, root], "2 folders are named"),
+        ([root, "--languages", "en"], "no en/en_splits.csv"),
+    ):
+        failed = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+        assert failed.returncode == 1
+        assert named in failed.stderr and failed.stderr.count("\n") == 1
