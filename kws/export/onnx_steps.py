@@ -96,11 +96,21 @@ class Translator:
 
     # - steps that look at one frame alone -
 
-    def normalize(self, step: s.Normalize) -> str:
+    def normalize(self, step: s.Normalize) -> str | None:
         prefix = "" if step.name == "normalization" else f"{step.name}."  # the spotter's own is as in earlier files
-        mean = self.graph.constant(f"{prefix}mean", step.mean)
-        deviation = self.graph.constant(f"{prefix}deviation", step.deviation)
-        return self.graph.node("Div", self.graph.node("Sub", self.flat(step.source), mean), deviation)
+        channels, filters = self.pictures[step.source][1] if step.source in self.pictures else (None, None)
+
+        def constant(name: str, array: np.ndarray) -> str:
+            return self.graph.constant(
+                prefix + name, array if channels is None else array.reshape(channels, 1, filters)
+            )
+
+        def operation(x: str) -> str:
+            x = self.graph.node("Sub", x, constant("mean", step.mean))
+            scaled = (step.deviation != 1).any()
+            return self.graph.node("Div", x, constant("deviation", step.deviation)) if scaled else x
+
+        return self.same(step, operation)
 
     def relu(self, step: s.ReLU) -> str | None:
         return self.same(step, partial(self.graph.node, "Relu"))

@@ -66,6 +66,15 @@ def quantize(step: q.Quantize, source: Value) -> Part:
     return Part(("integer_quantize.c",), call, about, tables, ctype=NUMBERS)
 
 
+@translates(q.IntegerOffset)
+def offset(step: q.IntegerOffset, source: Value) -> Part:
+    """c/integer_offset.c."""
+    call = f"integer_offset({{out}}, {{source}}, {source.size}, {{offset}}, {step.right});"
+    tables = {"offset": source.columns(step.offset[None])[0]}
+    about = "x and a constant"
+    return Part(("integer_offset.c",), call, about, tables, over=True, ctype=NUMBERS, picture=source.picture)
+
+
 @translates(q.IntegerReLU)
 def relu(step: q.IntegerReLU, source: Value) -> Part:
     """c/integer_relu.c."""

@@ -6,9 +6,13 @@ from kws.program import steps
 
 @translates(steps.Normalize)
 def normalize(step: steps.Normalize, source: Value) -> Part:
-    """c/normalize.c."""
-    call = f"normalize({{out}}, {{source}}, {source.size}, {{mean}}, {{deviation}});"
+    """c/normalize.c, or c/add.c where nothing is scaled."""
     tables = {name: source.columns(array[None])[0] for name, array in step.constants.items()}
+    if (step.deviation == 1).all():
+        call = f"add({{out}}, {{source}}, {{offset}}, {source.size});"
+        offset = {"offset": -tables["mean"]}
+        return Part(("add.c",), call, "x and a constant", offset, over=True, picture=source.picture)
+    call = f"normalize({{out}}, {{source}}, {source.size}, {{mean}}, {{deviation}});"
     about = "to zero mean and unit deviation"
     return Part(("normalize.c",), call, about, tables, over=True, picture=source.picture)
 

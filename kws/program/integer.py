@@ -85,6 +85,10 @@ def _convolution(step: q.IntegerConvolution, inputs, states, values):
     return y.reshape(*y.shape[:2], -1), tuple(x.astype(np.int16) for x in after)
 
 
+def _offset(step: q.IntegerOffset, inputs, states, values):
+    return clamp(fp.shift(inputs[0] + step.offset.astype(np.int64), step.right)).astype(np.int16), ()
+
+
 def _leaky_relu(step: q.IntegerLeakyReLU, inputs, states, values):
     x = inputs[0].astype(np.int64)
     return np.maximum(np.maximum(x, fp.shift(step.slope * x, fp.STATE)), step.floor).astype(np.int16), ()
@@ -167,6 +171,7 @@ def _scores(step: q.Scores, inputs, states, values):
 FUNCTIONS: dict[type[Step], Function] = {
     q.Quantize: _quantize,
     q.IntegerConvolution: _convolution,
+    q.IntegerOffset: _offset,
     q.IntegerReLU: lambda step, inputs, states, values: (np.maximum(inputs[0], 0), ()),
     q.IntegerLeakyReLU: _leaky_relu,
     q.IntegerMaxPool: max_pool,

@@ -23,6 +23,8 @@ from kws.support.errors import KwsError
 
 LARGEST_BIAS = 2**28
 """Of a FastGRNN, so that its sums fit."""
+LARGEST_OFFSET = 2**29
+"""Of a value that is moved."""
 FEATURES_FRACTION = 9
 """The least of the normalised features: they are cut off at 64 deviations, which linear features alone ever pass, for
 else large weights would need more than a multiplier can give."""
@@ -128,14 +130,25 @@ class Quantizer:
         return highest if largest <= 0 else min(highest, math.floor(math.log2(LIMIT / largest)))
 
     def normalize(self, step: s.Normalize, name: str) -> q.IntegerStep:
-        """Features to int16; what is int16 already goes through a convolution of every number for itself."""
+        """Features to int16."""
         if step.source in self.fractions:
-            weight = 1 / step.deviation
-            return self.sums(step, name, weight[:, None, None, None], -step.mean * weight, groups=len(weight))
+            return self.normalize_integers(step, name)
         fraction = max(self.fraction(name), FEATURES_FRACTION)
         factor = (2.0**fraction / step.deviation.astype(np.float64)).astype(np.float32)
         mean = step.mean.astype(np.float32)
         return q.Quantize(name=step.name, source=step.source, fraction=fraction, mean=mean, factor=factor)
+
+    def normalize_integers(self, step: s.Normalize, name: str) -> q.IntegerOffset | q.IntegerConvolution:
+        """Only to be moved, or a convolution of every number for itself."""
+        source = self.fractions[step.source]
+        if (step.deviation != 1).any():
+            weight = 1 / step.deviation
+            return self.sums(step, name, weight[:, None, None, None], -step.mean * weight, groups=len(weight))
+        fraction = self.fraction(name, source)
+        offset = np.rint(-step.mean.astype(np.float64) * 2.0**source)
+        offset = fp.clamp(offset, -LARGEST_OFFSET, LARGEST_OFFSET).astype(np.int32)
+        constants = {"offset": offset, "right": source - fraction}
+        return q.IntegerOffset(name=step.name, source=step.source, fraction=fraction, **constants)
 
     def convolution(self, step: s.Convolution, name: str) -> q.IntegerConvolution:
         """Weights, and the fraction that its result has."""

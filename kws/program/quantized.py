@@ -91,6 +91,25 @@ class IntegerConvolution(Picture, IntegerStep):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerOffset(IntegerStep):
+    """A constant added to every number.
+
+        result = clamp(shift(x + offset[i], right))
+
+    Attributes:
+        offset: (n,) int32 of the source's fraction, within ±2^29.
+        right: 0 to 15; it brings the sum to the fraction of the value.
+    """
+
+    offset: Array
+    right: int
+
+    def size(self, *inputs):
+        fit(self.name, len(self.offset), inputs[0])
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class IntegerReLU(IntegerStep):
     """max(x, 0), where it could not go into the step before it. The fraction is that of its source."""
 

@@ -23,6 +23,7 @@ KINDS: dict[str, type[Step]] = {
     for kind in (
         q.Quantize,
         q.IntegerConvolution,
+        q.IntegerOffset,
         q.IntegerReLU,
         q.IntegerLeakyReLU,
         q.IntegerMaxPool,

@@ -82,7 +82,7 @@ def scrambled(made: Program, seed: int) -> Program:
         if "shift" in name:
             return random.choice(np.array([0, 30, *range(4, 14)], np.int8), value.shape)
         if value.dtype == np.int32:
-            return of_all_sizes(28 if name in ("gate_bias", "update_bias") else 24, value.shape)
+            return of_all_sizes({"gate_bias": 28, "update_bias": 28, "offset": 15}.get(name, 24), value.shape)
         if value.dtype == np.int8:
             return random.choice(np.array([-127, 127, *range(-9, 10)], np.int8), value.shape)
         return value
@@ -96,6 +96,8 @@ def scrambled(made: Program, seed: int) -> Program:
             left = int(random.integers(0, 16))
             plain |= dict(zip(("left", "other_left"), random.permutation([left, 0]).tolist(), strict=True))
             plain["right"] = int(random.integers(0, 16))
+        if isinstance(step, q.IntegerOffset):
+            plain["right"] = int(random.integers(0, 4))
         if isinstance(step, q.IntegerLeakyReLU):
             plain |= {"slope": int(random.choice([6554, 32768])), "floor": int(random.choice([-300, -32767]))}
         if isinstance(step, q.IntegerLSTM):

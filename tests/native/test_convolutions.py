@@ -98,11 +98,12 @@ def test_pools_of_any_shape(pools):
     check(add)
 
 
-def test_a_picture_is_normalised_as_it_lies():
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_picture_is_normalised_as_it_lies(scaled):
     def add(chain, random):
         channels, filters = convolution(chain, random, "picture", 5, 1, 12, width=3)
         mean, deviation = random.uniform(0.5, 2, size=(2, channels * filters)).astype(np.float32)
-        chain.add(s.Normalize, "normal", mean=mean, deviation=deviation)
+        chain.add(s.Normalize, "normal", mean=mean, deviation=deviation**scaled)
         channels, filters = convolution(chain, random, "next", 6, channels, filters, width=2)
         return channels * filters
 

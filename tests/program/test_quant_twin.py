@@ -114,6 +114,12 @@ def slow_pool(step, inputs, states):
     ], kept(step, at)
 
 
+def slow_offset(step, inputs, states):
+    half = (1 << step.right) >> 1
+    offsets = step.offset.tolist()
+    return [clamp(i32(i32(x + o) + half) >> step.right) for x, o in zip(inputs[0], offsets, strict=True)], []
+
+
 def slow_leaky_relu(step, inputs, states):
     return [max(x, i32(i32(step.slope * x) + 16384) >> 15, step.floor) for x in inputs[0]], []
 
@@ -187,6 +193,7 @@ def slow_scores(step, inputs, states):
 SLOW = {
     q.Quantize: slow_quantize,
     q.IntegerConvolution: slow_convolution,
+    q.IntegerOffset: slow_offset,
     q.IntegerReLU: lambda step, inputs, states: ([max(x, 0) for x in inputs[0]], []),
     q.IntegerLeakyReLU: slow_leaky_relu,
     q.IntegerMaxPool: slow_pool,
@@ -294,6 +301,10 @@ def normalize(name, source, size, weights):
     return steps.Normalize(name=name, source=source, mean=weights(size), deviation=np.exp(weights(size)))
 
 
+def move(name, source, size, weights):
+    return steps.Normalize(name=name, source=source, mean=3 * weights(size), deviation=np.ones(size, np.float32))
+
+
 def leaky(slope=0.2, floor=-0.4):
     return lambda name, source, size, weights: steps.LeakyReLU(name=name, source=source, slope=slope, floor=floor)
 
@@ -341,7 +352,9 @@ NETWORKS = {
     "pools": (
         convolution(5, 3, 3, padding=1),
         leaky(),
+        move,
         pool(5, width=2, frames=2),
+        move,
         convolution(4, 2, 3, channels=5, padding=1, dilation=2),
         leaky(slope=0.6, floor=-1.0),
         pool(4, width=2, frames=2, dilation=4),
@@ -488,8 +501,9 @@ def test_what_is_normalised_inside_a_network_is_a_convolution():
 
 def test_leaks_and_pools_have_the_fraction_of_their_source(tmp_path):
     program = quantize(network(*NETWORKS["pools"]), hear())
-    convolution, leak, pooled = program.network[1:4]
-    assert convolution.fraction == leak.fraction == pooled.fraction
+    convolution, leak, moved, pooled = program.network[1:5]
+    assert convolution.fraction == leak.fraction == moved.fraction + moved.right
+    assert moved.fraction == pooled.fraction
     assert (leak.slope, leak.floor) == (6554, round(-0.4 * 2**leak.fraction))
     low = quantize(network(linear(6), leaky(0.0, -1e6)), hear()).step("step1")
     assert (low.slope, low.floor) == (0, -32767)

@@ -1,5 +1,6 @@
 """Networks that no exporter has heard of, made of steps that they know."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,7 +68,7 @@ class ToyClassifier(Classifier):
 
 
 class PoolingClassifier(Classifier):
-    """A convolution, a LeakyReLU with a floor, a pool of two filters, another convolution, a GRU, a linear layer.
+    """A convolution, a LeakyReLU with a floor, a pool, a level, another convolution, a GRU, a linear layer.
 
     Args:
         input_size: features per frame, F.
@@ -90,6 +91,7 @@ class PoolingClassifier(Classifier):
         }
         self.first = nn.Conv2d(1, channels, (3, 3), padding=(0, 1))
         self.pool = nn.MaxPool2d((frames, 2), (1, 2), dilation=(dilation, 1))
+        self.register_buffer("level", torch.linspace(-1, 1, channels * (input_size // 2)).reshape(channels, 1, -1))
         self.second = nn.Conv2d(channels, channels + 1, (2, 3), padding=(0, 1), dilation=(2 * dilation, 1))
         self.gru = nn.GRU((channels + 1) * (input_size // 2), channels, batch_first=True)
         self.linear = nn.Linear(channels, num_classes)
@@ -113,6 +115,8 @@ class PoolingClassifier(Classifier):
             x = stage(x)
             if stage is self.first:
                 x = F.leaky_relu(x, self.SLOPE).clamp(min=self.FLOOR)
+            if stage is self.pool:
+                x = x - self.level
         x, hidden = self.gru(x.transpose(1, 2).flatten(2), next(before)[None])
         return F.log_softmax(self.linear(x), dim=-1), (*after, hidden[0])
 
@@ -128,6 +132,8 @@ class PoolingClassifier(Classifier):
                 chain.add(steps.LeakyReLU, "leaky", slope=self.SLOPE, floor=self.FLOOR)
                 shape = {"channels": channels, "filters": filters, "width": 2, "frames": frames, "dilation": dilation}
                 chain.add(steps.MaxPool, "pool", **shape)
+                level = array(self.level).ravel()
+                chain.add(steps.Normalize, "level", mean=level, deviation=np.ones_like(level))
         chain.add(steps.GRU, "memory", **{name: array(getattr(self.gru, f"{name}_l0")) for name in WEIGHTS})
         chain.add(steps.Linear, "linear", weight=array(self.linear.weight), bias=array(self.linear.bias))
         chain.add(steps.LogSoftmax, "log_probabilities")
