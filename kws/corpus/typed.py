@@ -45,7 +45,8 @@ class TypedCorpus:
             raise KwsError(f"data.words and data.typed both name {', '.join(both)}; name each word once")
         self.recorded, self.recordings, self.seed = recorded, recordings, seed
         self.words = self._recorded_words()
-        self.spoken = spoken(words=[*(self.words if speak_recorded else ()), *self.typed])
+        # Sorted, so that the same words are spoken once, whichever of them are typed.
+        self.spoken = spoken(words=sorted([*(self.words if speak_recorded else ()), *self.typed]))
 
     @property
     def root(self) -> Path:

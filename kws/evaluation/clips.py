@@ -1,5 +1,6 @@
 """Accuracy over whole clips, each heard from a reset state."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn

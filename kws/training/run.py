@@ -21,7 +21,7 @@ from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
 from kws.evaluation import as_used
-from kws.evaluation.clips import ClipMeter
+from kws.evaluation.clips import ClipMeter, share_of
 from kws.evaluation.detection.search import SMOOTHINGS
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
@@ -131,8 +131,12 @@ def train(config: DictConfig) -> float:
         log_probabilities(spotter, data.split_features("validation")),
         torch.from_numpy(data.clip_labels("validation")),
     )
+    test = module.test_clips.results()
+    if typed := getattr(data.source, "typed", ()):
+        test["typed"] = share_of(test, typed)
+        test["recorded"] = share_of(test, [word for word in data.corpus.keywords if word not in typed])
     results = {
-        "test": module.test_clips.results(),
+        "test": test,
         "validation": validation.results(),
         "parameters": spotter.num_parameters,
         "streams": spotter.classifier.streams,
