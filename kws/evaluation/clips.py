@@ -58,3 +58,11 @@ class ClipMeter(nn.Module):
             "labels": list(self.labels),
             "confusion": confusion.tolist(),
         }
+
+
+def share_of(results: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Of a split's results, those of the clips of some words: ``accuracy``, ``interval`` and ``clips``."""
+    clips = sum(results["clips_per_word"][word] for word in words)
+    right = sum(round((results["per_word"][word] or 0) * results["clips_per_word"][word]) for word in words)
+    interval = list(wilson_interval(right, clips)) if clips else None
+    return {"accuracy": right / clips if clips else None, "interval": interval, "clips": clips}
