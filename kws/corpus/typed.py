@@ -14,7 +14,8 @@ from kws.support.errors import KwsError
 class TypedCorpus:
     """Recordings of some words, and others that nobody has recorded; a source as `data=typed` chooses it.
 
-    Voices speak every word, so that a synthetic clip is no sign of a typed word. Typed words train and validate on
+    Voices speak every word, so that a synthetic clip is no sign of a typed word. Where all are typed, recordings are for
+    the test alone. Typed words train and validate on
     voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does not.
 
     Args:
@@ -117,6 +118,6 @@ class TypedCorpus:
         names = sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()) if self.root.is_dir() else []
         labels = [label_of(name) for name in names if not name.startswith(("_", "."))]
         words = tuple(label for label in dict.fromkeys(labels) if label not in self.typed)
-        if not words:
+        if not labels:
             raise KwsError(f"{self.root}: no folder of a recorded word; set data.root, or use data=spoken")
         return words

@@ -69,7 +69,7 @@ def test_features_are_the_published_ones():
     noise = np.random.default_rng(0).normal(0, 300, 16000)
     samples = (3000 * np.sin(2 * np.pi * 700 * time) + noise).round().astype(np.float32)
     mels = session(speech_embedding.weights_file().with_name("melspectrogram.onnx"))
-    # Our frame t begins at sample 160 t - 240, their frame i at 160 i + 56: 24 samples later they are the same, t = i + 2.
+    # Our frame t begins at sample 160 t - 240, theirs at 160 t + 56: from sample 24 on, theirs are two frames ahead.
     (wanted,) = mels.run(None, {mels.get_inputs()[0].name: samples[None, 24:]})
     wanted = wanted.reshape(-1, 32) / 10 + 2
     normalization = Normalization(32)
