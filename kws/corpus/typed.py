@@ -14,9 +14,9 @@ from kws.support.errors import KwsError
 class TypedCorpus:
     """Recordings of some words, and others that nobody has recorded; a source as `data=typed` chooses it.
 
-    Voices speak every word, so that a synthetic clip is no sign of a typed word. Where all are typed, recordings are for
-    the test alone. Typed words train and validate on
+    Voices speak every word, so that a synthetic clip is no sign of a typed word. Typed words train and validate on
     voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does not.
+    All words of the folder may be typed, which leaves its recordings for the test alone.
 
     Args:
         recorded: the folder. Recordings of a typed word in it do not train, but for `recordings`, and never validate.
