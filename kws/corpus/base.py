@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kws.corpus.clips import SPLITS, ClipTable, stem
-from kws.corpus.clips import Clip as Clip
+from kws.corpus.clips import SPLITS, Clip, ClipTable, beginning, stem
+from kws.support.content import Files
 from kws.support.strings import plain
 
 MAX_WAVS_PER_CLASS = 2**27 - 1  # about 134 million; the constant of the dataset's own rule
@@ -87,6 +87,27 @@ class Corpus:
         except ValueError:
             return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - links stay as they are
 
+    def _place(self, folder: str) -> str:
+        """What `relative` of all files in a folder begins with."""
+        return self.relative(Path(folder) / "_")[:-1]
+
+    def files(self) -> Files:
+        """The recordings: the clips' in their order, each once however many pieces are cut from it, then the noise."""
+        clips = self.clips
+        rows = np.flatnonzero(np.isnan(clips.start))
+        cut = np.flatnonzero(~np.isnan(clips.start))
+        pieces = clips.take(cut)
+        first = dict(reversed([(file, row) for file, row in zip(pieces.paths(), cut.tolist(), strict=True)]))
+        clips = clips.take(np.sort(np.concatenate([rows, np.array([*first.values()], np.int64)])))
+        noise = ClipTable.of(Clip(path, "", "", "") for path in self.noise)
+        clips = ClipTable.joined([clips, noise])
+        return Files(
+            beginnings=tuple(map(beginning, clips.folders)),
+            known_as=tuple(map(self._place, clips.folders)),
+            folder=clips.folder,
+            names=clips.names,
+        )
+
     def fingerprint(self) -> str:
         """32 hexadecimal digits of the choice of clips: labels, names, speakers, splits, pieces, noise.
 
@@ -102,7 +123,7 @@ class Corpus:
         """A row of six fields for each clip, as `encoded` would make it, between those of the labels and the noise."""
         clips = self.clips
         yield encoded(("labels", *self.labels))
-        begin = [os.fsencode(self.relative(Path(folder) / "_")[:-1]) for folder in clips.folders]
+        begin = [os.fsencode(self._place(folder)) for folder in clips.folders]
         labels = [_field(label) for label in clips.labels]
         ends = [_field(split) + _field("None") * 2 for split in SPLITS]
         whole = np.isnan(clips.start) & np.isnan(clips.duration)
