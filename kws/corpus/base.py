@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kws.corpus.clips import SPLITS, Clip, ClipTable, beginning, stem
+from kws.corpus.clips import SPLITS, ClipTable, beginning, stem
+from kws.corpus.clips import Clip as Clip
 from kws.support.content import Files
 from kws.support.strings import plain
 
@@ -69,6 +70,13 @@ class Corpus:
     def __post_init__(self):
         object.__setattr__(self, "clips", ClipTable.of(self.clips))
 
+    @classmethod
+    def recalled(cls, fingerprint: str, **fields: Any) -> "Corpus":
+        """A corpus whose fingerprint is known."""
+        corpus = cls(**fields)
+        corpus.__dict__["_fingerprint"] = fingerprint
+        return corpus
+
     def split(self, name: str) -> ClipTable:
         """The clips of one split: training, validation or testing."""
         if name not in SPLITS:
@@ -93,20 +101,14 @@ class Corpus:
 
     def files(self) -> Files:
         """The recordings: the clips' in their order, each once however many pieces are cut from it, then the noise."""
-        clips = self.clips
-        rows = np.flatnonzero(np.isnan(clips.start))
-        cut = np.flatnonzero(~np.isnan(clips.start))
-        pieces = clips.take(cut)
-        first = dict(reversed([(file, row) for file, row in zip(pieces.paths(), cut.tolist(), strict=True)]))
-        clips = clips.take(np.sort(np.concatenate([rows, np.array([*first.values()], np.int64)])))
-        noise = ClipTable.of(Clip(path, "", "", "") for path in self.noise)
-        clips = ClipTable.joined([clips, noise])
-        return Files(
-            beginnings=tuple(map(beginning, clips.folders)),
-            known_as=tuple(map(self._place, clips.folders)),
-            folder=clips.folder,
-            names=clips.names,
-        )
+        pieces, seen = np.flatnonzero(~np.isnan(self.clips.start)), set()
+        once = np.ones(len(self.clips), bool)
+        for row, path in zip(pieces.tolist(), self.clips.take(pieces).paths(), strict=True):
+            once[row] = path not in seen
+            seen.add(path)
+        clips = self.clips.take(once)
+        places = tuple(map(beginning, clips.folders)), tuple(map(self._place, clips.folders))
+        return Files.joined(Files(*places, clips.folder, clips.names), Files.of(self.noise))
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits of the choice of clips: labels, names, speakers, splits, pieces, noise.

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from kws.corpus import selection
 from kws.corpus.audio import EXTENSIONS, USUAL
 from kws.corpus.base import Corpus, Refusal, by_reason, printable, set_of, speaker_in
 from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.lists import key, read_list
+from kws.corpus.memory import Memory, Seen, files_below
 from kws.corpus.running_speech import RunningSpeech
 from kws.support.errors import KwsError
 from kws.support.strings import StringsBuilder, plain
@@ -49,6 +51,8 @@ class FolderCorpus:
     running_speech   who speaks more of these on this machine, or None
     seed        of every choice above
     required_splits   splits that must have clips
+    memory      a folder in which what was found is remembered, so that the next scan only looks whether anything has
+                changed (`kws.corpus.memory`); None: every scan reads all names again
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class FolderCorpus:
         running_speech: RunningSpeech | None = None,
         seed: int = 1,
         required_splits: Sequence[str] = SPLITS,
+        memory: str | os.PathLike | None = None,
     ):
         self.root = Path(root)
         self.name = name or self.root.resolve().name
@@ -88,6 +93,7 @@ class FolderCorpus:
         self.running_speech = running_speech
         self.seed = seed
         self.required_splits = tuple(required_splits)
+        self.memory = memory
         self._check_options()
 
     def prepare(self) -> None:
@@ -95,7 +101,30 @@ class FolderCorpus:
 
     def scan(self) -> Corpus:
         """Find the clips. Reads names and lists, not audio. Raises KwsError when there is nothing to train on."""
-        found = Findings()
+        if self.memory is None:
+            return self._find(Findings())
+        memory, found = Memory(self.memory, self.name, self._settings()), Findings()
+        corpus = memory.recall()
+        if corpus is None or not self._spoken(corpus.keywords) <= memory.trees:
+            corpus = self._find(found)
+            memory.remember(corpus, found.seen)
+        return corpus
+
+    def _settings(self) -> list:
+        """What the clips follow from, beside what lies on disk and what is spoken for them."""
+        paths = (self.root, self.root.resolve(), self.lists, self.bad_list, self.noise, *self.negatives)
+        choices = (
+            self.words, self.percentages, self.max_files_per_word, self.unknown_share, self.unknown_labels,
+            self.silence_share, self.silence_seconds, self.null_label, self.seed, self.required_splits,
+        )  # fmt: skip
+        return [*map(str, paths), *choices, soundfile.__libsndfile_version__]
+
+    def _spoken(self, keywords: Sequence[str]) -> set[str]:
+        """The folder of running speech without these words, which is made where it is missing."""
+        spoken = None if self.running_speech is None else self.running_speech.prepare(keywords)
+        return set() if spoken is None else {str(spoken)}
+
+    def _find(self, found: "Findings") -> Corpus:
         tree = Tree(self.root, found)
         words = [label for label in tree.labels if not label.startswith("_")]
         keywords = self.words or tuple(words)
@@ -173,6 +202,7 @@ class FolderCorpus:
     def _without_bad(self, clips: ClipTable, found: "Findings") -> ClipTable:
         if self.bad_list is None:
             return clips
+        found.seen.list(self.bad_list)
         bad, refused, _ = read_list(self.bad_list)
         found.refused += refused
         good = clips.take(np.fromiter((name not in bad for name in _keys(clips)), bool, len(clips)))
@@ -199,6 +229,7 @@ class FolderCorpus:
         if not self.silence_share:
             return ClipTable.of(())
         counts = selection.wanted(clips, keywords, self.silence_share)
+        found.seen.measured += map(str, noise)
         pieces, refused = selection.silence(noise, counts, self.silence_seconds, self.seed)
         found.refused += refused
         if not pieces:
@@ -209,10 +240,9 @@ class FolderCorpus:
         return ClipTable.of(pieces)
 
     def _negatives(self, keywords: Sequence[str], found: "Findings") -> ClipTable:
-        folders = list(self.negatives)
-        if self.running_speech is not None and (spoken := self.running_speech.prepare(keywords)) is not None:
-            folders.append(spoken)
+        folders = [*self.negatives, *map(Path, self._spoken(keywords))]
         paths = [path for folder in folders for path in _long_recordings(folder, found)]
+        found.seen.measured += map(str, paths)
         pieces, refused = selection.pieces(paths, self.silence_seconds)
         found.refused += refused
         if folders:
@@ -227,6 +257,7 @@ class FolderCorpus:
         notes: dict[str, list[str]] = {}
         for split in SPLITS:
             path = self.lists / f"{split}_list.txt"
+            found.seen.list(path)
             if os.path.lexists(path):
                 listed[split], refused, repeated = read_list(path)
                 found.refused += refused
@@ -305,9 +336,10 @@ class FolderCorpus:
 
 
 class Findings:
-    """What scanning collects on its way: refusals, and sentences for a report."""
+    """What scanning collects on its way: refusals, sentences for a report, and what it has looked at."""
 
     def __init__(self):
+        self.seen = Seen()
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
 
@@ -328,21 +360,26 @@ class Tree:
     def __init__(self, root: Path, found: Findings):
         self.folders: dict[str, list[Path]] = {}
         try:
-            entries = sorted(os.scandir(root), key=lambda entry: os.fsencode(entry.name))
+            entries = list(os.scandir(root))
         except FileNotFoundError as error:
             raise KwsError(f"{root}: the folder does not exist; set data.root to where the recordings are") from error
         except OSError as error:
             raise KwsError(f"{root}: cannot be read as a folder ({error.strerror}); correct data.root") from error
         if not entries:
             raise KwsError(f"{root}: the folder is empty; put one folder of recordings per word into it")
-        for entry in entries:
+        found.seen.folder(root, [os.fsencode(entry.name) for entry in entries])
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
             listed = entry.name.endswith("_list.txt")
             if not (entry.name.startswith(".") or listed) and os.path.isdir(entry.path):  # noqa: PTH112 - False for a loop
                 if entry.is_symlink() and root.resolve().is_relative_to(Path(entry.path).resolve()):
                     found.refuse(entry.path, "a link that leads back up")
+                    found.seen.unsure = True
                     continue
                 self.folders.setdefault(label_of(entry.name), []).append(Path(entry.path))
-            elif entry.name.lower().endswith(EXTENSIONS):
+                continue
+            if not (entry.name.startswith(".") or listed):
+                found.seen.plain.append(entry.path)
+            if entry.name.lower().endswith(EXTENSIONS):
                 found.refuse(entry.path, "lies beside the words' folders, not in one")
 
     @property
@@ -407,19 +444,22 @@ def _recordings(folder: Path, found: Findings) -> list[bytes]:
     """The names of the recordings in one folder, sorted; whatever else may be one is refused."""
     try:
         with os.scandir(os.fsencode(folder)) as scan:
-            entries = sorted([(entry.name, _is_folder(entry)) for entry in scan])
+            entries = [(entry.name, _is_folder(entry)) for entry in scan]
     except OSError as error:
         raise KwsError(f"{folder}: cannot be read ({error.strerror}); correct the path or its permissions") from error
+    found.seen.folder(folder, [name for name, _ in entries])
     kept: dict[bytes, bytes] = {}
-    for name, is_folder in entries:
+    for name, is_folder in sorted(entries):
         base, _, ending = name.rpartition(b".")
         if ending in _USUAL and name[0] != _DOT:  # most are; the rest of this loop takes its time
             if kept.setdefault(base, name) != name:
                 found.refuse(folder / os.fsdecode(name), "the same clip in another format")
             continue
+        found.seen.times(folder)
         ending = os.fsdecode(os.path.splitext(name)[1].lower())  # noqa: PTH122 - as above
         if is_folder and ending not in EXTENSIONS:
             for inner, _, files in os.walk(folder / os.fsdecode(name)):
+                found.seen.times(inner)
                 for file in sorted(files):
                     if file.lower().endswith(EXTENSIONS):
                         found.refuse(Path(inner, file), "lies a level deeper than <word>/<clip>")
@@ -449,7 +489,8 @@ def _noise_files(folder: Path, found: Findings) -> list[Path]:
 def _long_recordings(folder: Path, found: Findings) -> list[Path]:
     if not folder.is_dir():
         raise KwsError(f"data.negatives: {folder} is no folder; name one with long recordings in it")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = files_below(folder)
+    found.seen.tree(folder, files)
     paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise KwsError(f"data.negatives: {folder} holds no recording ({USUAL})")

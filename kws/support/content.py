@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import marshal
 import os
 import subprocess
 import sys
@@ -51,6 +52,18 @@ class Files:
         names = Strings.of(os.fsencode(path.name) for path in paths)
         return cls(beginnings, beginnings, np.array([folders[path.parent] for path in paths], np.int64), names)
 
+    @classmethod
+    def joined(cls, one: "Files", two: "Files") -> "Files":
+        """The files of one behind those of the other."""
+        if not len(two):
+            return one
+        return cls(
+            one.beginnings + two.beginnings,
+            one.known_as + two.known_as,
+            np.concatenate([one.folder, two.folder + len(one.beginnings)]),
+            Strings.joined([one.names, two.names]),
+        )
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -58,6 +71,16 @@ class Files:
         """The path of each file."""
         beginnings = [os.fsencode(beginning) for beginning in self.beginnings]
         return (beginnings[folder] + name for folder, name in zip(plain(self.folder), self.names, strict=True))
+
+    def plain(self) -> tuple[list[bytes], bytes, bytes, bytes]:
+        """The columns as `identities` takes them."""
+        edges = self.names.edges
+        return (
+            list(map(os.fsencode, self.beginnings)),
+            self.folder.astype(np.int32).tobytes(),
+            (edges - edges[0]).tobytes(),
+            self.names.data[edges[0] : edges[-1]].tobytes(),
+        )
 
     def part(self, first: int, last: int) -> "Files":
         """Those from `first` to before `last`."""
@@ -126,18 +149,17 @@ def look_at(files: Files, workers: int = 2) -> np.ndarray:
     if workers > 1 and len(files) >= MANY:
         with contextlib.suppress(OSError):
             found = _look_together(files.part(0, len(files) // 2), files.part(len(files) // 2, len(files)))
-    return _table(identities.identities(files.paths())) if found is None else found
+    return _table(identities.identities(*files.plain())) if found is None else found
 
 
 def _look_together(mine: Files, theirs: Files) -> np.ndarray | None:
     """What this process and another find; None where the other has failed."""
     # Not a thread, for they would wait for each other; and nothing but the standard library has to be started.
-    command, paths = [sys.executable, "-I", "-S", identities.__file__], theirs.paths()
+    command = [sys.executable, "-I", "-S", identities.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
-        while block := b"".join(path + b"\0" for path in islice(paths, 1 << 14)):
-            helper.stdin.write(block)
+        marshal.dump(theirs.plain(), helper.stdin)
         helper.stdin.close()
-        tables = _table(identities.identities(mine.paths())), _table(helper.stdout.read())
+        tables = _table(identities.identities(*mine.plain())), _table(helper.stdout.read())
     return np.concatenate(tables) if helper.returncode == 0 and len(tables[1]) == len(theirs) else None
 
 
@@ -182,33 +204,27 @@ class Index:
         self.path, self.whole = path, True
         self.records = np.zeros(0, RECORD)
         try:
-            data = path.read_bytes() if path is not None else b""
+            records = np.fromfile(path, RECORD) if path is not None else self.records
+            self.whole = path is None or path.stat().st_size == records.nbytes
         except OSError:
             return
-        self.whole = len(data) % RECORD.itemsize == 0
-        records = np.frombuffer(data[: len(data) // RECORD.itemsize * RECORD.itemsize], RECORD)
         good = records["check"] == _sums(records)
         self.whole &= bool(good.all())
         self.records = records if self.whole else records[good]
 
     def find(self, path: np.ndarray, identity: np.ndarray) -> np.ndarray:
         """(N, 2) digests of files by the hashes of their paths and their identities; zeros for those not known."""
-        digest = np.zeros((len(path), 2), np.uint64)
-        count = min(len(path), len(self.records))
-        self._fill(digest, np.arange(count), np.arange(count), path, identity)  # mostly in the order of last time
+        digest, records = np.zeros((len(path), 2), np.uint64), self.records
+        first = slice(min(len(path), len(records)))  # mostly they come in the order of last time
+        _copy(records[first], path[first], identity[first], digest[first])
         left = np.flatnonzero(~digest.any(axis=1))
-        if len(left) and len(self.records):
-            order = np.argsort(self.records["path"], kind="stable")
-            at = np.searchsorted(self.records["path"][order], path[left], side="right") - 1
-            self._fill(digest, left, order[np.maximum(at, 0)], path, identity)
+        if len(left) and len(records):
+            order = np.argsort(records["path"], kind="stable")
+            at = np.searchsorted(records["path"][order], path[left], side="right") - 1
+            found = np.zeros((len(left), 2), np.uint64)
+            _copy(records[order[np.maximum(at, 0)]], path[left], identity[left], found)
+            digest[left] = found
         return digest
-
-    def _fill(
-        self, digest: np.ndarray, rows: np.ndarray, places: np.ndarray, path: np.ndarray, identity: np.ndarray
-    ) -> None:
-        found = self.records[places]
-        same = (found["path"] == path[rows]) & (found["identity"] == identity[rows]).all(axis=1)
-        digest[rows[same]] = found["content"][same]
 
     def add(self, path: np.ndarray, identity: np.ndarray, digest: np.ndarray) -> None:
         """Remember some more. A file with more records out of date than others is written anew."""
@@ -226,6 +242,14 @@ class Index:
         _, last = np.unique(records["path"][::-1], return_index=True)
         with atomic(self.path) as temporary:
             temporary.write_bytes(records[np.sort(count - 1 - last)].data)
+
+
+def _copy(records: np.ndarray, path: np.ndarray, identity: np.ndarray, digest: np.ndarray) -> None:
+    """Fill in (N, 2) digests from N records where these are of the same paths and identities."""
+    same = records["path"] == path
+    for column in range(identity.shape[1]):
+        same &= records["identity"][:, column] == identity[:, column]
+    digest[same] = records["content"][same]
 
 
 def _sums(records: np.ndarray) -> np.ndarray:
