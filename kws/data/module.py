@@ -19,6 +19,7 @@ from kws.corpus.selection import is_other_speech
 from kws.data.cache import Waveforms, WaveformSplit, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
 from kws.spotter.featurizer import INT16_SCALE, Featurizer
+from kws.spotter.runtime import clips_at_once
 from kws.support.errors import KwsError
 from kws.support.strings import plain
 
@@ -150,7 +151,7 @@ class SpeechDataModule(pl.LightningDataModule):
         sample_rate: Hz.
         seconds: length of a clip; None for the source's own.
         batch_size: clips per training step.
-        evaluation_batch_size: clips per step in validation.
+        evaluation_batch_size: clips per step in validation; fewer where there are thousands of labels.
         limit_clips: train on a seeded choice of this many clips only.
         max_broken_share: more unreadable clips than this share stop the run.
         workers: threads that decode; None for one per core.
@@ -318,10 +319,11 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def groups(self, labels: np.ndarray) -> list[tuple[np.ndarray, int]]:
         """What an epoch has of each label of the training clips' `labels`, (N,), where `clips_per_word` is set."""
-        places = {label: np.flatnonzero(labels == i) for i, label in enumerate(self.labels)}
+        counts = np.bincount(labels, minlength=len(self.labels))
+        places = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         return [
             (place, min(len(place), 2 * self.clips_per_word) if label.startswith("_") else self.clips_per_word)
-            for label, place in places.items()
+            for label, place in zip(self.labels, places, strict=True)
             if len(place)
         ]
 
@@ -368,9 +370,10 @@ class SpeechDataModule(pl.LightningDataModule):
             drawn["shares"] = (np.maximum(np.bincount(labels), 1) ** -float(self.balance))[labels]
         if training and self.clips_per_word is not None:
             drawn = {"groups": self.groups(labels)}
+        frames = round(self.seconds * self.sample_rate) // self.featurizer.hop_size
         sampler = ClipBatches(
             len(dataset),
-            self.batch_size if training else self.evaluation_batch_size,
+            self.batch_size if training else clips_at_once(frames, len(self.labels), self.evaluation_batch_size),
             self.seed,
             shuffle=training,
             rank=self.trainer.global_rank if self.trainer else 0,

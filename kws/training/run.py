@@ -20,8 +20,8 @@ from kws.corpus import write_lists
 from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
-from kws.evaluation import as_used
-from kws.evaluation.clips import ClipMeter
+from kws.evaluation import as_used, confusion
+from kws.evaluation.clips import judge_clips
 from kws.evaluation.detection.search import SMOOTHINGS
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
@@ -31,7 +31,6 @@ from kws.runs.names import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
 from kws.runs.record import read as read_file
 from kws.runs.trusted import refuse_strange_targets, targets
 from kws.spotter import Spotter
-from kws.spotter.runtime import log_probabilities
 from kws.support import files, plain_yaml
 from kws.support.environment import environment
 from kws.support.errors import Interrupted, KwsError
@@ -126,14 +125,10 @@ def train(config: DictConfig) -> float:
             torch.distributed.destroy_process_group()
         return float("nan")
     spotter.save(directory / SPOTTER)
-    validation = ClipMeter(spotter.labels, together=False)
-    validation.update(
-        log_probabilities(spotter, data.split_features("validation")),
-        torch.from_numpy(data.clip_labels("validation")),
-    )
+    features, labels = data.split_features("validation"), data.clip_labels("validation")
     results = {
         "test": module.test_clips.results(),
-        "validation": validation.results(),
+        "validation": judge_clips(spotter, features, labels, together=False),
         "parameters": spotter.num_parameters,
         "streams": spotter.classifier.streams,
         "training": {
@@ -153,7 +148,8 @@ def train(config: DictConfig) -> float:
     }
     files.write_json(directory / RESULTS, results)
     with without_harm("confusion.png"):
-        picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
+        pairs = confusion.read(results["test"]["confusion"], len(spotter.labels))
+        picture = pictures.confusion(pairs, spotter.labels, "test split")
         with files.atomic(directory / "confusion.png") as temporary:
             picture.savefig(temporary, dpi=120)
         log_confusion(trainer, picture)
@@ -357,10 +353,10 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
     }
 
 
-def log_confusion(trainer: pl.Trainer, confusion: Figure) -> None:
+def log_confusion(trainer: pl.Trainer, figure: Figure) -> None:
     """The confusion matrix in TensorBoard."""
     writer = tensorboard_writer(trainer)
     if writer is None:
         return
-    writer.add_figure("test/confusion", confusion, global_step=trainer.global_step)
+    writer.add_figure("test/confusion", figure, global_step=trainer.global_step)
     trainer.logger.finalize("success")
