@@ -16,7 +16,7 @@ from kws.corpus import audio
 from kws.corpus.base import Refusal
 from kws.corpus.clips import SPLITS, Clip, ClipTable, stem
 from kws.support.errors import BrokenRecording
-from kws.support.strings import Strings, plain
+from kws.support.strings import plain
 
 UNKNOWN, SILENCE, NULL = "_unknown_", "_silence_", "_null_"
 NO_SPEECH = (SILENCE, NULL)
@@ -41,7 +41,7 @@ def limit_per_word(clips: Iterable[Clip], limit: int, seed: int) -> ClipTable:
     training = clips.split == SPLITS.index("training")
     candidates = clips.take(training)
     drawn, label = draws(candidates, seed), candidates.label
-    turn = _turns(drawn, label, _codes(candidates.speakers))
+    turn = _turns(drawn, label, candidates.speakers.codes())
     order = np.lexsort((drawn, turn, _appearance(label)[label]))
     kept = order[_places(label[order]) < limit]
     return ClipTable.joined([clips.take(~training), candidates.take(kept)])
@@ -91,12 +91,6 @@ def draws(clips: ClipTable, seed: int) -> np.ndarray:
 
 def _number(drawn: bytes) -> int:
     return int.from_bytes(drawn, "big")
-
-
-def _codes(strings: Strings) -> np.ndarray:
-    """(N,) int64: the same number for the same string."""
-    known: dict[bytes, int] = {}
-    return np.fromiter((known.setdefault(string, len(known)) for string in strings), np.int64, len(strings))
 
 
 def _turns(drawn: np.ndarray, label: np.ndarray, member: np.ndarray) -> np.ndarray:

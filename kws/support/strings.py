@@ -110,6 +110,11 @@ class Strings(Sequence):
             column[start : start + BLOCK] = found.view(">u8")[:, 0]
         return column
 
+    def codes(self) -> np.ndarray:
+        """(N,) int64: the same number for the same string, counted up as they come."""
+        known: dict[bytes, int] = {}
+        return np.fromiter((known.setdefault(string, len(known)) for string in self), np.int64, len(self))
+
     def hashes(self) -> np.ndarray:
         """(N,) uint64, the same in every process: sums of the bytes times fixed odd factors, one for each place.
 
