@@ -115,9 +115,11 @@ class ClipTable(Sequence):
         return next(iter(self.part(first, first + 1)))
 
     def __iter__(self) -> Iterator[Clip]:
-        folders = [Path(folder) for folder in self.folders]
+        folders: dict[int, Path] = {}  # of a few clips few are needed
         columns = (self.folder, self.names, self.label, self.speakers, self.split, self.start, self.duration)
         for folder, name, label, speaker, split, start, duration in zip(*map(plain, columns), strict=True):
+            if folder not in folders:
+                folders[folder] = Path(self.folders[folder])
             yield Clip(
                 folders[folder] / os.fsdecode(name),
                 self.labels[label],

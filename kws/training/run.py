@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from kws.corpus import write_lists
+from kws.corpus import SPLITS, write_lists
 from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
@@ -42,7 +42,7 @@ from kws.training.module import SpotterModule
 
 LAST_CHECKPOINT = Path(checkpoints.FOLDER) / checkpoints.LAST
 MOST_NAMED = 1000  # clips left out that results.json names one by one
-NOT_REMEMBERED = ("resume", "new_cycle", "threads", "summary", "cache_dir", "hydra", "launcher")
+NOT_REMEMBERED = ("resume", "new_cycle", "prepare", "threads", "summary", "cache_dir", "hydra", "launcher")
 """Settings of one call, which do not make a run another one."""
 
 
@@ -52,6 +52,8 @@ def train(config: DictConfig) -> float:
     Returns:
         validation accuracy, which a sweeper may maximise.
     """
+    if config.get("prepare"):
+        return prepare(config)
     directory = Path(config.directory)
     checkpoint = None
     if (accuracy := earlier_job(config, directory)) is not None:
@@ -158,6 +160,16 @@ def train(config: DictConfig) -> float:
     if config.summary:
         summary.show_run(results, directory)
     return results["validation"]["accuracy"]
+
+
+def prepare(config: DictConfig) -> float:
+    """Fill the cache with what a run reads from it; no figure comes of that."""
+    data = build_data(config)
+    for split in SPLITS:
+        data.split_features(split)
+    counts = ", ".join(f"{len(clips):,} for {split}" for split, clips in data.waveforms.splits.items())
+    print(f"{data.corpus.name}: {counts}, {len(data.labels):,} labels\n{data.waveforms.folder}", flush=True)
+    return float("nan")
 
 
 def quieten() -> None:
