@@ -17,7 +17,7 @@ from torch import Tensor
 from kws.spotter.spotter import Spotter
 from kws.spotter.vad import VoiceActivityDetector
 
-VALUES = 1 << 24  # log-probabilities that are computed at once, at most
+VALUES = 1 << 23  # log-probabilities that are computed at once, at most
 
 
 def clips_at_once(frames: int, classes: int, most: int = 512) -> int:

@@ -4,7 +4,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,8 @@ def prepare(config: DictConfig) -> float:
         data.split_features(split)
     counts = ", ".join(f"{len(clips):,} for {split}" for split, clips in data.waveforms.splits.items())
     print(f"{data.corpus.name}: {counts}, {len(data.labels):,} labels\n{data.waveforms.folder}", flush=True)
+    with suppress(OSError):
+        Path(config.directory).rmdir()  # Hydra has made it, and no run will be in it
     return float("nan")
 
 

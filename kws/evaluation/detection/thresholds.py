@@ -17,7 +17,7 @@ from kws.spotter.runtime import Outputs, Runtime
 THRESHOLDS = np.append(1 / (1 + np.exp(-np.linspace(-4.0, 14.0, 109))), 1.0)
 CHUNK_FRAMES = 1 << 15  # of a trace, decoded at a time
 CHUNK_HOPS = 256  # of a stream, heard at a time
-CHUNK_VALUES = 1 << 24  # log-probabilities, at most
+CHUNK_VALUES = 1 << 22  # log-probabilities, at most
 
 
 class Trace(NamedTuple):
