@@ -5,8 +5,11 @@ from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.finetuning import FinetuningCorpus
 from kws.corpus.folder import FolderCorpus
 from kws.corpus.lists import write_lists
+from kws.corpus.manifest import ManifestCorpus
+from kws.corpus.mswc import MswcCorpus
 from kws.corpus.speech_commands import SpeechCommandsCorpus
 from kws.corpus.spoken import SpokenCorpus
+from kws.corpus.typed import TypedCorpus
 
 __all__ = [
     "SPLITS",
@@ -15,9 +18,12 @@ __all__ = [
     "EmbeddedCorpus",
     "FinetuningCorpus",
     "FolderCorpus",
+    "ManifestCorpus",
+    "MswcCorpus",
     "Refusal",
     "SpeechCommandsCorpus",
     "SpokenCorpus",
+    "TypedCorpus",
     "which_set",
     "write_lists",
 ]

@@ -33,6 +33,7 @@ MAX_PEAK = 16.0  # 24 dB over full scale; float files beyond it hold integers th
 BLOCK = 1 << 18  # frames decoded at a time, so that a header which lies about its length costs nothing
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's count for a FLAC stream whose header leaves the length open
 MAX_SAMPLES = 1 << 25  # of a recording in one piece: eleven minutes at 48 kHz
+ROUNDING = 0.05  # s that a piece may end after its recording: manifests round their numbers
 CANCELLED = 0.02  # of the channels' power; their mean has less only where they cancel each other out
 _lock = threading.Lock()
 _silenced: list[int] = []  # where standard error goes otherwise, and an entry for each recording that is being read
@@ -180,6 +181,8 @@ def _decode(path, file, start, duration, max_seconds) -> tuple[np.ndarray, int]:
     first = round((start or 0.0) * rate)
     wanted = file.frames - first if duration is None else round(duration * rate)
     limit = min(round(max_seconds * rate), MAX_SAMPLES)
+    if known and duration is not None and 0 < first + wanted - file.frames <= ROUNDING * rate:
+        wanted = file.frames - first
     if known and first + (wanted if duration is not None else 0) > file.frames:
         raise BrokenRecording(path, f"ends at {file.frames / rate:.2f} s, before the piece that was asked for")
     if wanted > limit and (known or duration is not None):

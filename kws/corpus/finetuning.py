@@ -1,6 +1,6 @@
 """What a trained spotter is fine-tuned on: new recordings, few or many, beside some of what it was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from kws.corpus import selection
 from kws.corpus.base import Corpus
 from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.folder import FolderCorpus
+from kws.corpus.table_corpus import TableCorpus
 from kws.support.errors import KwsError
+from kws.support.strings import plain
 
 HELD_BACK = 10
 """Training clips of every word from which on the hash rule may hold some back for the other splits."""
@@ -68,7 +70,7 @@ class FinetuningCorpus:
         """The new clips in their splits, and what there is to say of it."""
         corpus = self.held_back()
         training = corpus.split("training")
-        training = training.take(np.isnan(training.start))
+        training = training.take(np.isnan(training.start) | training.labelled(corpus.keywords))
         counts = training.counts()
         for word in corpus.keywords:
             if ("training", word) not in counts:
@@ -104,8 +106,10 @@ class FinetuningCorpus:
             source.required_splits, source.percentages = required, percentages
 
     def known(self, words: Sequence[str]) -> Corpus:
-        """The earlier corpus, its running speech without the new words."""
+        """The earlier corpus, its running speech and the other words of its tables without the new words."""
         source = self.old
+        if isinstance(source, TableCorpus):  # whose folders do not say which word a clip holds
+            source.never_others = frozenset(words)
         speech = getattr(source, "running_speech", None)
         if speech is None:
             return source.scan()
@@ -118,9 +122,11 @@ class FinetuningCorpus:
 
     def rehearsed(self, old: Corpus, new: Corpus) -> tuple[ClipTable, list[str]]:
         """Clips of the kept labels, none of them a new word or a clip that is there already; and notes."""
-        there, words = set(new.clips.take(np.isnan(new.clips.start)).paths()), set(new.keywords)
+        words = set(new.keywords)
+        whole = np.isnan(new.clips.start) | new.clips.labelled(words)
+        there = set(_pieces(new.clips.take(whole)))
         clips = old.clips.take(old.clips.labelled(self.keep))
-        clips = clips.take(np.array([path not in there for path in clips.paths()], bool))
+        clips = clips.take(np.array([piece not in there for piece in _pieces(clips)], bool))
         other = clips.labelled(filter(selection.is_other_speech, clips.labels))
         # The same word cannot be both.
         taken = other & np.array([Path(folder).name in words for folder in clips.folders], bool)[clips.folder]
@@ -158,6 +164,11 @@ class WithoutWords:
             return self.speech.prepare(tuple(dict.fromkeys((*keywords, *self.words))))
         finally:
             self.speech.minutes = minutes
+
+
+def _pieces(clips: ClipTable) -> Iterator[tuple[str, str]]:
+    """What tells each clip from others: its recording, and where it begins."""
+    return zip(clips.paths(), map(repr, plain(clips.start)), strict=True)
 
 
 def trained(corpus: Corpus) -> dict[str, int]:

@@ -13,7 +13,7 @@ import soundfile
 
 from kws.corpus import selection
 from kws.corpus.audio import EXTENSIONS, USUAL
-from kws.corpus.base import Corpus, Refusal, by_reason, printable, set_of, speaker_in
+from kws.corpus.base import Corpus, Refusal, by_reason, printable, set_of, speaker_in, which_set
 from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.lists import key, read_list
 from kws.corpus.memory import Memory, Seen, files_below
@@ -102,11 +102,11 @@ class FolderCorpus:
     def scan(self) -> Corpus:
         """Find the clips. Reads names and lists, not audio. Raises KwsError when there is nothing to train on."""
         if self.memory is None:
-            return self._find(Findings())
+            return self._look(Findings())
         memory, found = Memory(self.memory, self.name, self._settings()), Findings()
         corpus = memory.recall()
         if corpus is None or not self._spoken(corpus.keywords) <= memory.trees:
-            corpus = self._find(found)
+            corpus = self._look(found)
             memory.remember(corpus, found.seen)
         return corpus
 
@@ -124,7 +124,11 @@ class FolderCorpus:
         spoken = None if self.running_speech is None else self.running_speech.prepare(keywords)
         return set() if spoken is None else {str(spoken)}
 
-    def _find(self, found: "Findings") -> Corpus:
+    def _look(self, found: "Findings") -> Corpus:
+        return self._choose(*self._find(found), found)
+
+    def _find(self, found: "Findings") -> tuple[Sequence[str], ClipTable, list[Path]]:
+        """The keywords, every clip that may be wanted in its split, and the background recordings."""
         tree = Tree(self.root, found)
         words = [label for label in tree.labels if not label.startswith("_")]
         keywords = self.words or tuple(words)
@@ -142,15 +146,25 @@ class FolderCorpus:
                 if word in others:
                     collected.add(tree.recordings(word, found), word)
         clips = self._split(self._without_bad(collected.table(), found), found)
-        chosen = clips.labelled((*keywords, self.null_label))
-        rest, clips = clips.take(~chosen), clips.take(chosen)
+        return keywords, clips, self._noise(found)
+
+    def _noise(self, found: "Findings") -> list[Path]:
+        """The background recordings: those of `noise`, or what lies beside the clips."""
+        if self.noise is not None:
+            return _noise_files(self.noise, found)
+        beside = self.root / NOISE_FOLDER
+        return _paths([(beside, _recordings(beside, found))]) if beside.is_dir() else []
+
+    def _choose(self, keywords: Sequence[str], clips: ClipTable, noise: list[Path], found: "Findings") -> Corpus:
+        """The corpus that the options make of what was found. A label with a `_` is one that the source wants."""
+        wanted = clips.labelled({*keywords, *(label for label in clips.labels if label.startswith("_"))})
+        rest, clips = clips.take(~wanted), clips.take(wanted)
         self._refuse_missing(keywords, clips, found)
         if self.max_files_per_word is not None:
             before = len(clips)
             clips = selection.limit_per_word(clips, self.max_files_per_word, self.seed)
             if before > len(clips):
                 found.notes.append(f"data.max_files_per_word leaves out {before - len(clips)} clips")
-        noise = _paths(tree.recordings(NOISE_FOLDER, found)) if self.noise is None else _noise_files(self.noise, found)
         unknown = self._unknown(clips, keywords, rest, found)
         silence = self._silence(clips, keywords, noise, found)
         clips = ClipTable.joined([clips, unknown, silence, self._negatives(keywords, found)])
@@ -297,21 +311,29 @@ class FolderCorpus:
             drawn = {split: SPLITS.index("training" if split in listed else split) for split in SPLITS}
             left, codes, last, code = np.flatnonzero(splits < 0), bytearray(), None, 0
             # Not by the whole name: a corpus that is re-encoded as FLAC keeps its splits.
-            for speaker in clips.speakers.take(left):
-                if speaker != last:  # clips of a speaker follow each other
-                    last, code = speaker, drawn[set_of(speaker, *self.percentages.values())]
+            for speaker, own in zip(clips.speakers.take(left), plain(clips.split[left]), strict=True):
+                if (speaker, own) != last:  # clips of a speaker follow each other
+                    last = speaker, own
+                    code = drawn[SPLITS[own] if own >= 0 else set_of(speaker, *self.percentages.values())]
                 codes.append(code)
             splits[left] = np.frombuffer(codes, np.int8)
         return splits, there
+
+    def _drawn(self, name: str) -> str:
+        """The split of a speaker, or of a clip without one, by the hash rule."""
+        return which_set(name, self.percentages["validation"], self.percentages["testing"])
 
     def _check_splits(self, clips: ClipTable) -> None:
         for split in self.required_splits:
             if not len(clips.in_split(split)):
                 raise KwsError(
                     f"{self.root}: no clips for {split} among {len(clips)}; record more, change "
-                    "data.validation_percentage and data.testing_percentage, or name some in "
-                    f"{self.lists / f'{split}_list.txt'}"
+                    f"data.validation_percentage and data.testing_percentage, or {self._naming(split)}"
                 )
+
+    def _naming(self, split: str) -> str:
+        """How to say that clips are in a split, for a sentence."""
+        return f"name some in {self.lists / f'{split}_list.txt'}"
 
     def _check_options(self) -> None:
         for split, share in self.percentages.items():

@@ -40,6 +40,7 @@ class Seen:
         folders: listed, with what they held.
         mixed: folders whose times count.
         plain: what is no folder.
+        absent: files that something names and that are not there.
         lists: files that were read whole, or were not there.
         trees: folders searched to the bottom.
         measured: recordings whose length was asked for.
@@ -52,6 +53,7 @@ class Seen:
         self.folders: list[str] = []
         self.mixed: dict[str, list[int]] = {}
         self.plain: list[str] = []
+        self.absent: list[str] = []
         self.lists: dict[str, str | None] = {}
         self.trees: dict[str, str] = {}
         self.measured: list[str] = []
@@ -85,6 +87,7 @@ class Seen:
             "listing": self.listing.hexdigest(),
             "mixed": self.mixed,
             "plain": self.plain,
+            "absent": self.absent,
             "lists": self.lists,
             "trees": self.trees,
             "measured": self.measured,
@@ -98,6 +101,7 @@ def unchanged(facts: dict[str, Any]) -> bool:
     return (
         all(_content(Path(path)) == content for path, content in facts["lists"].items())
         and not any(os.path.isdir(path) for path in facts["plain"])  # noqa: PTH112 - False for a loop
+        and not any(os.path.isfile(path) for path in facts["absent"])  # noqa: PTH113 - as above
         and all(_times(folder) == times for folder, times in facts["mixed"].items())
         and look_at(Files.of(map(Path, facts["measured"]))).tolist() == facts["identity"]
         and all(_names(files_below(Path(folder))) == names for folder, names in facts["trees"].items())

@@ -4,6 +4,7 @@ Every choice follows from the seed and the clips' names, not from their order: a
 """
 
 import hashlib
+import math
 import os
 import random
 from collections.abc import Iterable, Sequence
@@ -67,7 +68,7 @@ def unknown(
     for split, count in counts.items():
         pool = rest.in_split(split)
         if len(pool) > count:
-            drawn, label = draws(pool, seed), pool.label
+            drawn, label = draws(pool, seed, pieces=True), pool.label
             turn = _turns(drawn, label, np.zeros_like(label))
             # Words whose draws are the same, if there ever are two, come in the order of their first clips.
             order = np.lexsort((_appearance(label)[label], words[label], turn))
@@ -78,13 +79,16 @@ def unknown(
     return ClipTable.joined(chosen).relabelled(lambda word: f"_{word}_" if own_labels else UNKNOWN), notes
 
 
-def draws(clips: ClipTable, seed: int) -> np.ndarray:
-    """(N,) uint64: `draw` of each clip's file."""
+def draws(clips: ClipTable, seed: int, pieces: bool = False) -> np.ndarray:
+    """(N,) uint64: `draw` of each clip's file, or of each piece of it."""
     key = str(seed).encode()
     parents = [b"".join(os.fsencode(part) + b"/" for part in Path(folder).parts[-1:]) for folder in clips.folders]
+    starts = plain(clips.start if pieces else np.full(len(clips), np.nan))
     numbers = (
-        hashlib.blake2b(parents[folder] + stem(name), digest_size=8, key=key).digest()
-        for folder, name in zip(plain(clips.folder), clips.names, strict=True)
+        hashlib.blake2b(
+            parents[folder] + stem(name) + (b"" if math.isnan(start) else b"/%a" % start), digest_size=8, key=key
+        ).digest()
+        for folder, name, start in zip(plain(clips.folder), clips.names, starts, strict=True)
     )
     return np.frombuffer(b"".join(numbers), ">u8").astype(np.uint64)
 
@@ -167,7 +171,12 @@ def pieces(paths: Iterable[Path], seconds: float) -> tuple[ClipTable, list[Refus
     return replace(ClipTable.of(recordings).take(rows), start=_places(rows) * float(seconds)), refused
 
 
-def draw(seed: int, path: Path) -> bytes:
-    """A number for a clip, or a word, that is as good as random and always the same; its ending does not count."""
+def draw(seed: int, path: Path, start: float | None = None) -> bytes:
+    """A number for a clip, or a word, that is as good as random and always the same; its ending does not count.
+
+    With `start` the pieces of one recording have numbers of their own.
+    """
     name = "/".join((*path.parts[-2:-1], path.stem))
+    if start is not None:
+        name += f"/{start!r}"
     return hashlib.blake2b(os.fsencode(name), digest_size=8, key=str(seed).encode()).digest()

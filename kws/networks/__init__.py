@@ -10,6 +10,7 @@ from kws.networks.dilated import DilatedClassifier
 from kws.networks.fastgrnn import FastGRNNClassifier
 from kws.networks.normalization import Normalization
 from kws.networks.recurrent import RecurrentClassifier
+from kws.networks.speech_embedding import SpeechEmbeddingClassifier
 
 __all__ = [
     "NETWORKS",
@@ -20,6 +21,7 @@ __all__ = [
     "FastGRNNClassifier",
     "Normalization",
     "RecurrentClassifier",
+    "SpeechEmbeddingClassifier",
 ]
 
 NETWORKS = Classifier.known

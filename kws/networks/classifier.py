@@ -32,6 +32,8 @@ class Classifier(nn.Module):
         settings: the arguments it was made with, plain values.
         streams: whether it goes frame by frame. False: it judges whole clips, (B, T, F) to (B, 1, C).
         resting: class index of what is heard when nothing is said, if there is such a label; the spotter sets it.
+        fixed_normalization: mean and deviation of all features that the weights were learned with elsewhere; None:
+            they are measured over the training split.
     """
 
     known: ClassVar[dict[str, type["Classifier"]]] = {}
@@ -40,6 +42,7 @@ class Classifier(nn.Module):
     settings: dict[str, Any]
     streams = True
     resting: int | None = None
+    fixed_normalization: tuple[float, float] | None = None
 
     def __init__(self, readout: str = "last"):
         super().__init__()

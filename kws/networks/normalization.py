@@ -34,6 +34,12 @@ class Normalization(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0))
 
+    @torch.no_grad()
+    def fix(self, mean: float, deviation: float) -> None:
+        """The same for all features, whatever they are."""
+        self.mean.fill_(mean)
+        self.deviation.fill_(deviation)
+
     def forward(self, features: Tensor) -> Tensor:
         """(…, F) to (…, F)."""
         return (features - self.mean) / self.deviation

@@ -324,6 +324,53 @@ class ReLU(Step):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class LeakyReLU(Step):
+    """max(x, slope · x, floor).
+
+    Attributes:
+        slope: from 0 to 1, of what is below 0.
+        floor: at most 0.
+    """
+
+    slope: float
+    floor: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaxPool(Step):
+    """The largest of `width` neighbouring filters in this frame and, with 2 `frames`, the one `dilation` frames ago.
+
+    The state is the frames that the next still sees, a picture (channels, frames, filters).
+
+    Attributes:
+        channels: of the picture.
+        filters: of the picture it reads; each `width` of them become one, and a rest that is less is left out.
+        width: filters in one.
+        frames: 1 or 2.
+        dilation: frames from the other to the present one.
+    """
+
+    channels: int
+    filters: int
+    width: int = 1
+    frames: int = 1
+    dilation: int = 1
+
+    @property
+    def past(self) -> int:
+        """Frames before the present one that it sees."""
+        return (self.frames - 1) * self.dilation
+
+    @property
+    def state_sizes(self):
+        return (self.channels * self.past * self.filters,) if self.past else ()
+
+    def size(self, *inputs):
+        fit(self.name, self.channels * self.filters, inputs[0])
+        return self.channels * (self.filters // self.width)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Add(Step):
     """The source and another value of the same size, number by number."""
 

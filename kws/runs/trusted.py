@@ -18,7 +18,13 @@ from kws.support import plain_yaml
 from kws.support.errors import KwsError
 
 CONFIGS = Path(__file__).parents[2] / "conf"
-OTHERS = frozenset({"pytorch_lightning.callbacks.EMAWeightAveraging", "kws.corpus.FinetuningCorpus"})
+OTHERS = frozenset(
+    {
+        "pytorch_lightning.callbacks.EMAWeightAveraging",
+        "kws.corpus.FinetuningCorpus",
+        "kws.networks.SpeechEmbeddingClassifier",
+    }
+)
 """Chosen by benchmarks/studies, and by ``finetune=``."""
 LARGEST = 1 << 22  # characters of a configuration whose interpolations have been filled in
 LONGEST = 10_000  # characters of a value with interpolations

@@ -40,9 +40,12 @@ class Featurizer(nn.Module):
         window_size: samples in an analysis window.
         hop_size: samples between windows; ELL's ``input_buffer_size``.
         fft_size: FFT length; `window_size` rounded up to a power of two when None.
-        filterbank: ``mel`` or ``linear``.
+        filterbank: ``mel`` or ``linear``, ELL's, or ``slaney``, librosa's and torchaudio's mel scale with triangles of
+            equal area.
         num_filters: triangles in the filterbank.
         hamming: weigh the window with a symmetric Hamming window; otherwise it is rectangular.
+        hann: weigh it with a periodic Hann window instead.
+        low_hz, high_hz: edges of the filterbank; the highest of a spectrum when None. For ``slaney`` alone.
         pre_emphasis: ELL's IIR node, y[t] = x[t] - 0.97 x[t-1].
         power_spectrum: squared magnitude over `fft_size` in place of the magnitude.
         log: natural logarithm of filterbank output + `log_delta`.
@@ -70,6 +73,9 @@ class Featurizer(nn.Module):
         log_delta: float = 1.0,
         dct: int | None = None,
         auto_scale: bool = True,
+        hann: bool = False,
+        low_hz: float = 0.0,
+        high_hz: float | None = None,
     ):
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -84,8 +90,8 @@ class Featurizer(nn.Module):
         self.scale = 1.0 if auto_scale else INT16_SCALE
         self.num_features = dct or num_filters
 
-        window = hamming_window(window_size) if hamming else None
-        weights = filterbank_weights(filterbank, num_filters, self.fft_size, sample_rate)
+        window = hamming_window(window_size) if hamming else hann_window(window_size) if hann else None
+        weights = filterbank_weights(filterbank, num_filters, self.fft_size, sample_rate, low_hz, high_hz)
         cosines = dct_matrix(num_filters, dct) if dct else None
         # Constants follow the settings, so they are no part of a checkpoint.
         self.register_buffer("window", _optional(window), persistent=False)
@@ -113,8 +119,17 @@ class Featurizer(nn.Module):
                 f"featurizer: {s['num_filters']} filters over windows of {size} samples are more than can be meant; "
                 "lower featurizer.window_size or featurizer.num_filters."
             )
-        if s["filterbank"] not in ("mel", "linear"):
-            raise KwsError(f"featurizer.filterbank={s['filterbank']!r} is unknown; choose mel or linear.")
+        if s["filterbank"] not in ("mel", "linear", "slaney"):
+            raise KwsError(f"featurizer.filterbank={s['filterbank']!r} is unknown; choose mel, linear or slaney.")
+        edges, nyquist = (s["low_hz"], s["high_hz"]), s["sample_rate"] / 2
+        if s["filterbank"] != "slaney" and edges != (0.0, None):
+            raise KwsError("featurizer.low_hz and featurizer.high_hz are for featurizer.filterbank=slaney alone.")
+        if not 0 <= edges[0] < (nyquist if edges[1] is None else edges[1]) <= nyquist:
+            raise KwsError(
+                f"featurizer.low_hz={edges[0]} and featurizer.high_hz={edges[1]} must rise, from 0 to {nyquist:g} Hz."
+            )
+        if s["hann"] and s["hamming"]:
+            raise KwsError("featurizer.hann and featurizer.hamming are two windows; choose one.")
         if s["log"] and not s["log_delta"] > 0:
             raise KwsError(f"featurizer.log_delta={s['log_delta']} must be above 0, for silence has no logarithm.")
         if s["dct"] is not None and not 1 <= s["dct"] <= s["num_filters"]:
@@ -196,6 +211,12 @@ class Featurizer(nn.Module):
             features = features @ self.cosines  # (…, dct)
         return features
 
+    def filter_centres(self) -> Tensor:
+        """Frequency of each filter's peak, (F,) in Hz, before it is put on a bin."""
+        names = ("filterbank", "num_filters", "sample_rate", "low_hz", "high_hz")
+        points = filterbank_points(*(self.settings[name] for name in names))
+        return torch.from_numpy(points[1:-1]).float()
+
     def steps(self) -> list[Step]:
         """What it computes of a hop of samples, as steps; the last one is called ``features``."""
         chain = Chain(SAMPLES)
@@ -236,25 +257,65 @@ def inverse_mel(mels: np.ndarray) -> np.ndarray:
     return 700.0 * np.expm1(mels / 1127.0)
 
 
+def hann_window(size: int) -> np.ndarray:
+    """Periodic: one that repeats adds up to a constant."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+
+
+def slaney_mel(hertz: np.ndarray | float) -> np.ndarray:
+    """Linear up to 1,000 Hz, 15 mel; then 27 mel for a factor of 6.4 (Slaney, "Auditory Toolbox", 1998)."""
+    hertz = np.asarray(hertz, np.float64)
+    return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * np.log(np.maximum(hertz, 1) / 1000) / np.log(6.4))
+
+
+def inverse_slaney_mel(mels: np.ndarray) -> np.ndarray:
+    """The frequency in Hz."""
+    return np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * np.log(6.4) / 27))
+
+
+def filterbank_points(
+    filterbank: str, num_filters: int, sample_rate: int, low_hz: float = 0.0, high_hz: float | None = None
+) -> np.ndarray:
+    """The `num_filters + 2` frequencies in Hz at which triangles start, peak and end: equally spaced in mel or Hz."""
+    high = sample_rate / 2 if high_hz is None else high_hz
+    if filterbank == "slaney":
+        return inverse_slaney_mel(np.linspace(slaney_mel(low_hz), slaney_mel(high), num_filters + 2))
+    if filterbank == "mel":
+        return inverse_mel(np.linspace(mel(low_hz), mel(high), num_filters + 2))
+    return np.linspace(low_hz, high, num_filters + 2)
+
+
 def filterbank_bins(filterbank: str, num_filters: int, fft_size: int, sample_rate: int) -> np.ndarray:
     """The `num_filters + 2` FFT bins at which the triangles start, peak and end.
 
     Mel points lie equally spaced in mel and fall on bin ⌊f (N + 1) / rate⌋. Linear points lie equally spaced in Hz,
     and ELL computes their bins with the number of bins N/2 + 1 in the place of N: ⌊f (N/2 + 2) / rate⌋.
     """
-    if filterbank == "mel":
-        points, size = inverse_mel(np.linspace(0.0, mel(sample_rate / 2), num_filters + 2)), fft_size
-    else:
-        points, size = np.linspace(0.0, sample_rate / 2, num_filters + 2), fft_size // 2 + 1
+    points = filterbank_points(filterbank, num_filters, sample_rate)
+    size = fft_size if filterbank == "mel" else fft_size // 2 + 1
     # A point that is a whole bin on paper must not fall below it by rounding.
     return np.floor(points * (size + 1) / sample_rate + 1e-9).astype(int)
 
 
-def filterbank_weights(filterbank: str, num_filters: int, fft_size: int, sample_rate: int) -> np.ndarray:
-    """Unnormalised triangles on whole bins, (fft_size / 2 + 1, num_filters).
+def filterbank_weights(
+    filterbank: str,
+    num_filters: int,
+    fft_size: int,
+    sample_rate: int,
+    low_hz: float = 0.0,
+    high_hz: float | None = None,
+) -> np.ndarray:
+    """Triangles, (fft_size / 2 + 1, num_filters): unnormalised on whole bins, or Slaney's, of an area of 1 over Hz.
 
     A filter too narrow to hold a bin is empty.
     """
+    if filterbank == "slaney":
+        low, peak, high = (
+            filterbank_points(filterbank, num_filters, sample_rate, low_hz, high_hz)[i:][:num_filters] for i in range(3)
+        )
+        hertz = np.arange(fft_size // 2 + 1)[:, None] * (sample_rate / fft_size)
+        rising, falling = (hertz - low) / (peak - low), (high - hertz) / (high - peak)
+        return np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
     bins = filterbank_bins(filterbank, num_filters, fft_size, sample_rate)
     weights = np.zeros((fft_size // 2 + 1, num_filters))
     for i, (start, centre, end) in enumerate(zip(bins, bins[1:], bins[2:], strict=False)):

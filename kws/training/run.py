@@ -300,7 +300,9 @@ def build_spotter(config: DictConfig, data: SpeechDataModule, origin: finetune.O
     else:
         spotter.normalization.load_state_dict(origin.spotter.normalization.state_dict())
     if data.augment is not None:
-        data.augment.set_fill(spotter.normalization.mean)
+        data.augment.set_fill(spotter.normalization.mean.clone())
+    if classifier.fixed_normalization is not None:
+        spotter.normalization.fix(*classifier.fixed_normalization)
     return spotter
 
 

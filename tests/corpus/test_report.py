@@ -122,3 +122,22 @@ def test_of_many_words_those_with_few_clips_are_shown(tmp_path):
     assert "and 122 more words have no clips for validation" in text
     assert max(picture(found).get_size_inches()) < 20
     assert len(found.as_dict()["words"]) == 130
+
+
+def test_command_on_manifests(tmp_path):
+    root = make_corpus(tmp_path / "data")
+    for name, word in (("a.csv", "yes"), ("b.csv", "no")):
+        lines = ["path,label", *(f"{word}/{path.name},{word}" for path in sorted((root / word).iterdir()))]
+        (root / name).write_text("\n".join(lines))
+    command = [sys.executable, "-m", "kws.corpus", "--output", tmp_path / "r"]
+    done = subprocess.run([*command, root / "a.csv", root / "b.csv"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r" / "corpus.json").read_text())
+    assert (report["labels"], report["total"]["clips"]) == (["no", "yes"], 48)
+    for arguments, named in (
+        ([root, root], "2 folders are named"),
+        ([root, "--languages", "en"], "no en/en_splits.csv"),
+    ):
+        failed = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+        assert failed.returncode == 1
+        assert named in failed.stderr and failed.stderr.count("\n") == 1

@@ -1,5 +1,7 @@
 """Augmentation: the numbers it promises, that it repeats, and what it makes of extreme clips."""
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +14,7 @@ from kws.data.augment import (
     BackgroundNoise,
     Gain,
     RandomEqualizer,
+    RandomSpeaker,
     Reverberation,
     SpecAugment,
     SpeedPitch,
@@ -294,6 +297,55 @@ def test_an_equalizer_multiplies_the_filters_outputs(clips, settings):
 def test_cepstra_have_no_filters_to_equalize():
     with pytest.raises(KwsError, match=r"featurizer\.dct=null"):
         Augment(RATE, features=[RandomEqualizer()]).set_featurizer(Featurizer(dct=13))
+
+
+def test_another_tempo_reads_frames_further_apart():
+    speaker = RandomSpeaker(tempo=0.3, swing=0.0, tract=0.0)
+    frames = torch.arange(61.0)[None, :, None].expand(200, -1, 3)
+    changed = speaker(frames, generator())[:, :, 0]
+    assert torch.allclose(changed[:, 30], torch.tensor(30.0), atol=1e-4)  # about the middle
+    steps = changed[:, 31] - changed[:, 30]
+    assert math.exp(-0.3) <= steps.min() < 0.8 and 1.25 < steps.max() <= math.exp(0.3)
+    whole = (30 + steps[:, None] * (torch.arange(61.0) - 30)).clamp(0, 60)  # and its ends stay
+    assert torch.allclose(changed, whole, atol=1e-3)
+
+
+def test_a_swinging_tempo_never_goes_back():
+    changed = RandomSpeaker(tempo=0.0, swing=0.9, tract=0.0)(
+        torch.arange(61.0)[None, :, None].expand(200, -1, 1), generator()
+    )
+    steps = changed.diff(dim=1)
+    assert steps.min() >= 0
+    inside = steps[(changed[:, 1:] < 60) & (changed[:, :-1] > 0)]
+    assert 0.05 < inside.min() < 0.3 and 1.6 < inside.max() < 1.9 + 1e-3
+
+
+def test_another_vocal_tract_moves_a_formant_by_its_factor():
+    featurizer = Featurizer(16000, 512, 256, num_filters=40)
+    speaker = RandomSpeaker(tempo=0.0, swing=0.0, tract=0.2)
+    speaker.set_featurizer(featurizer)
+    centres = featurizer.filter_centres()
+    formant = 1500.0
+    features = torch.exp(-(((centres - formant) / 300) ** 2))[None, None].expand(300, 4, -1)
+    changed = speaker(features, generator())[:, 0]
+    found = (changed * centres).sum(1) / changed.sum(1)
+    plain = (features[0, 0] * centres).sum() / features[0, 0].sum()
+    factors = found / plain
+    assert 0.8 < factors.min() < 0.86 and 1.16 < factors.max() < 1.25
+    # The formant at 1,500 Hz of a speaker whose factor is 1.1 lies at 1,650.
+    torch.manual_seed(0)
+    at = changed[(factors - 1.1).abs().argmin()]
+    assert abs(centres[at.argmax()] - 1650) < 160
+
+
+def test_the_same_speaker_changes_nothing():
+    features = torch.randn(8, 61, 40, generator=generator())
+    assert torch.allclose(RandomSpeaker(0.0, 0.0, 0.0)(features, generator()), features, atol=1e-4)
+
+
+def test_cepstra_have_no_formants_to_move():
+    with pytest.raises(KwsError, match="RandomSpeaker moves the outputs of filters"):
+        RandomSpeaker().set_featurizer(Featurizer(8000, 256, 256, num_filters=20, dct=13))
 
 
 def test_masks_wider_than_the_features():

