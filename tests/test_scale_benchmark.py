@@ -53,3 +53,13 @@ def test_the_line_through_two_sizes(benchmark):
     found = benchmark.extrapolated([row(10), row(100_000), row(1_000_000)])
     assert found["scan"] == pytest.approx({"seconds": 201, "processor_seconds": 200, "megabytes": 2005})
     assert benchmark.extrapolated([row(10)]) == {}
+
+
+def test_the_figures_of_the_docs_are_those_of_the_file(benchmark):
+    results = json.loads((SCRIPT.parent / "results" / "scale.json").read_text())
+    text = (SCRIPT.parents[1] / "docs" / "corpora.md").read_text()
+    for row in results["growth"]["rows"]:
+        assert f"| {row['clips']:,} of {row['words']:,} |" in text
+        assert all(benchmark.cell(row[part]) in text for part in benchmark.PARTS)
+    for name in ("train", "evaluate"):
+        assert f"{results['words'][name]['megabytes'] / 1000:.1f} GB" in text

@@ -51,7 +51,8 @@ class PairMeter(Metric):
 
     def pairs(self) -> PairCounts:
         """What was counted; rows are true labels."""
-        codes, counts = (tensor.cpu().numpy() for tensor in self.compute())
+        # Of a single pair torchmetrics makes a scalar.
+        codes, counts = (tensor.cpu().numpy().reshape(-1) for tensor in self.compute())
         return PairCounts.of(codes // self.size, codes % self.size, self.size, counts)
 
 

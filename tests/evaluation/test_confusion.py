@@ -32,6 +32,8 @@ def test_counts_as_torchmetrics_does(batches, together, monkeypatch):
         np.testing.assert_array_equal(mine.pairs().matrix(), theirs.compute().numpy())
     mine.reset()
     assert not len(mine.pairs().count)
+    mine.update(torch.tensor([3, 3]), torch.tensor([2, 2]))
+    assert mine.pairs().matrix()[2, 3] == 2
 
 
 def test_what_is_written_is_read_again(batches):
