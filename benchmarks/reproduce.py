@@ -18,6 +18,7 @@ A study:
     common: [overrides of train.py for every variant]
     evaluate: [overrides of evaluate.py]      # null: clip accuracy, which train.py measures, is enough
     variants: {name: [overrides of train.py], …}
+    one_corpus: false                         # the variants choose other clips; without it, they must not
 
 A run keeps a fingerprint of its settings beside it (VARIANT/seed_S.settings), and one that was made before the study's
 settings changed is refused rather than counted.
@@ -109,9 +110,15 @@ def settings(study: dict, variant: str, options: argparse.Namespace) -> str:
     configuration.register_resolvers()
     with initialize_config_dir(str(configuration.CONFIGS), version_base="1.3"):
         overrides = [o.replace("{runs}", "runs") for o in [*study["common"], *study["variants"][variant]]]
-        overrides = ["data=folder", "data.root=.", *overrides, *options.overrides]
+        overrides = [*corpus(overrides, "."), *overrides, *options.overrides]
         composed = OmegaConf.to_container(compose("train", overrides))
     return fingerprint({**composed, "evaluate": study["evaluate"]})
+
+
+def corpus(overrides: list[str], root: str) -> list[str]:
+    """The recordings at `root`, as a folder unless the overrides choose another kind of source."""
+    chosen = any(override.startswith("data=") for override in overrides)
+    return [*([] if chosen else ["data=folder"]), f"data.root={root}"]
 
 
 def earlier(name: str, study: dict, options: argparse.Namespace) -> dict[str, Any]:
@@ -141,7 +148,7 @@ def reproduce(name: str, study: dict, variant: str, seed: int, options: argparse
                 if not reproduce(name, study, other, int(number), options):
                     return False
             overrides = [override.replace("{runs}", str(options.outputs / name)) for override in overrides]
-            arguments = ["data=folder", f"data.root={options.root}", *overrides]
+            arguments = [*corpus(overrides, options.root), *overrides]
             arguments += [*options.overrides, f"seed={seed}", f"hydra.run.dir={run}"]
             files.write_text(run.with_suffix(".settings"), study["settings"][variant])
         if not script("train.py", *arguments):
@@ -166,8 +173,11 @@ def script(name: str, *arguments: str) -> bool:
 
 def figures(stored: dict[str, Any]) -> dict[str, Any]:
     """What a run's results.json, `stored`, says of it."""
+    test = stored["test"]
+    parts = {f"test, {part} words": test[part]["accuracy"] for part in ("recorded", "typed") if part in test}
     return {
-        "test": stored["test"]["accuracy"],
+        "test": test["accuracy"],
+        **{name: accuracy for name, accuracy in parts.items() if accuracy is not None},
         "validation": stored["validation"]["accuracy"],
         "parameters": stored["parameters"],
         "seconds": stored["training"]["seconds"],
@@ -219,7 +229,8 @@ def write(name: str, study: dict, known: dict[str, Any], options: argparse.Names
                 continue
             check(path, study["settings"][variant])
             stored = json.loads((path / RESULTS).read_text(encoding="utf-8"))
-            if stored["corpus"]["fingerprint"] != facts.get("corpus", stored["corpus"])["fingerprint"]:
+            one = study.get("one_corpus", True)
+            if one and stored["corpus"]["fingerprint"] != facts.get("corpus", stored["corpus"])["fingerprint"]:
                 raise KwsError(f"{path} was trained on other recordings than the rest of the table.")
             facts = {key: stored[key] for key in ("corpus", "environment")}
             here[seed] = figures(stored)

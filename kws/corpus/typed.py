@@ -16,6 +16,7 @@ class TypedCorpus:
 
     Voices speak every word, so that a synthetic clip is no sign of a typed word. Typed words train and validate on
     voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does not.
+    All words of the folder may be typed, which leaves its recordings for the test alone.
 
     Args:
         recorded: the folder. Recordings of a typed word in it do not train, but for `recordings`, and never validate.
@@ -45,7 +46,8 @@ class TypedCorpus:
             raise KwsError(f"data.words and data.typed both name {', '.join(both)}; name each word once")
         self.recorded, self.recordings, self.seed = recorded, recordings, seed
         self.words = self._recorded_words()
-        self.spoken = spoken(words=[*(self.words if speak_recorded else ()), *self.typed])
+        # Sorted, so that the same words are spoken once, whichever of them are typed.
+        self.spoken = spoken(words=sorted([*(self.words if speak_recorded else ()), *self.typed]))
 
     @property
     def root(self) -> Path:
@@ -116,6 +118,6 @@ class TypedCorpus:
         names = sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()) if self.root.is_dir() else []
         labels = [label_of(name) for name in names if not name.startswith(("_", "."))]
         words = tuple(label for label in dict.fromkeys(labels) if label not in self.typed)
-        if not words:
+        if not labels:
             raise KwsError(f"{self.root}: no folder of a recorded word; set data.root, or use data=spoken")
         return words

@@ -71,6 +71,8 @@ def featurizer(steps: Sequence[Step]) -> Model:
                 facts = {"window_size": str(step.window_size)}
                 x = builder.add(n.BufferNode, "window", metadata=facts, input=x, window_size=step.window_size)
                 if step.weights is not None:
+                    if not np.allclose(step.weights, np.hamming(step.window_size), rtol=0, atol=1e-6):
+                        raise NoNode(step, "ELL has no window but Hamming's")
                     x = builder.add(n.HammingWindowNode, "hamming", input=x)
             case s.Spectrum():
                 x = _spectrum(builder, x, step)
@@ -335,6 +337,8 @@ def _spectrum(builder: ModelBuilder, x: str, step: s.Spectrum) -> str:
 
 
 def _filterbank(builder: ModelBuilder, x: str, step: s.Filterbank) -> str:
+    if step.kind not in ("mel", "linear"):
+        raise NoNode(step, f"ELL has no filterbank of the kind {step.kind}")
     bins, filters = step.weights.shape
     facts = {
         "num_filters": str(filters),

@@ -1,5 +1,6 @@
 """Accuracy over whole clips, each heard from a reset state."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,3 +70,11 @@ def judge_clips(spotter: Spotter, features, labels, together: bool = True) -> di
         chosen = slice(start, start + size)
         meter.update(log_probabilities(spotter, features[chosen]), torch.as_tensor(labels[chosen]))
     return meter.results()
+
+
+def share_of(results: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Of a split's results, those of the clips of some words: ``accuracy``, ``interval`` and ``clips``."""
+    clips = sum(results["clips_per_word"][word] for word in words)
+    right = sum(round((results["per_word"][word] or 0) * results["clips_per_word"][word]) for word in words)
+    interval = list(wilson_interval(right, clips)) if clips else None
+    return {"accuracy": right / clips if clips else None, "interval": interval, "clips": clips}

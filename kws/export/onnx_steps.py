@@ -4,7 +4,8 @@ A new network of known steps needs nothing here; a new kind of step needs a meth
 `ClipTranslator` where frames depend on each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -95,26 +96,40 @@ class Translator:
 
     # - steps that look at one frame alone -
 
-    def normalize(self, step: s.Normalize) -> str:
+    def normalize(self, step: s.Normalize) -> str | None:
         prefix = "" if step.name == "normalization" else f"{step.name}."  # the spotter's own is as in earlier files
-        mean = self.graph.constant(f"{prefix}mean", step.mean)
-        deviation = self.graph.constant(f"{prefix}deviation", step.deviation)
-        return self.graph.node("Div", self.graph.node("Sub", self.flat(step.source), mean), deviation)
+        channels, filters = self.pictures[step.source][1] if step.source in self.pictures else (None, None)
+
+        def constant(name: str, array: np.ndarray) -> str:
+            return self.graph.constant(
+                prefix + name, array if channels is None else array.reshape(channels, 1, filters)
+            )
+
+        def operation(x: str) -> str:
+            x = self.graph.node("Sub", x, constant("mean", step.mean))
+            scaled = (step.deviation != 1).any()
+            return self.graph.node("Div", x, constant("deviation", step.deviation)) if scaled else x
+
+        return self.same(step, operation)
 
     def relu(self, step: s.ReLU) -> str | None:
-        return self.same(step, "Relu", step.source)
+        return self.same(step, partial(self.graph.node, "Relu"))
+
+    def leakyrelu(self, step: s.LeakyReLU) -> str | None:
+        floor, node = self.number(f"{step.name}.floor", step.floor), self.graph.node
+        return self.same(step, lambda x: node("Max", node("LeakyRelu", x, alpha=step.slope), floor))
 
     def add(self, step: s.Add) -> str | None:
-        return self.same(step, "Add", step.source, step.other)
+        return self.same(step, partial(self.graph.node, "Add"))
 
-    def same(self, step: Step, operator: str, *sources: str) -> str | None:
+    def same(self, step: Step, operation: Callable[..., str]) -> str | None:
         """An operation number by number, in whatever form its sources are."""
-        shapes = {self.pictures[name][1] if name in self.pictures else None for name in sources}
+        shapes = {self.pictures[name][1] if name in self.pictures else None for name in step.sources}
         if len(shapes) == 1 and None not in shapes:
-            names = [self.pictures[name][0] for name in sources]
-            self.pictures[step.name] = self.graph.node(operator, *names), shapes.pop()
+            names = [self.pictures[name][0] for name in step.sources]
+            self.pictures[step.name] = operation(*names), shapes.pop()
             return None
-        return self.graph.node(operator, *map(self.flat, sources))
+        return operation(*map(self.flat, step.sources))
 
     def logsoftmax(self, step: s.LogSoftmax) -> str:
         return self.graph.node("LogSoftmax", self.flat(step.source), axis=-1)
@@ -133,6 +148,13 @@ class Translator:
         pads, strides = [past, step.padding, 0, step.padding], [1, step.stride]
         options = {} if step.dilation == 1 else {"dilations": [step.dilation, 1]}
         made = self.graph.node("Conv", picture, *names, group=step.groups, strides=strides, pads=pads, **options)
+        self.pictures[step.name] = made, step.outputs
+
+    def pool(self, step: s.MaxPool, picture: str) -> None:
+        """The picture after a pool, from one that begins with the frames before the first."""
+        options = {} if step.dilation == 1 else {"dilations": [step.dilation, 1]}
+        kernel, strides = [step.frames, step.width], [1, step.width]
+        made = self.graph.node("MaxPool", picture, kernel_shape=kernel, strides=strides, **options)
         self.pictures[step.name] = made, step.outputs
 
     def recurrent(self, step: s.Recurrent, x: str, state: Sequence[str] = ()) -> list[str]:
@@ -215,16 +237,22 @@ class FrameTranslator(Translator):
     def linear(self, step: s.Linear) -> str:
         return self.graph.node("Gemm", self.flat(step.source), *self.linear_constants(step))
 
-    def convolution(self, step: s.Convolution) -> None:
+    def frames(self, step: s.Convolution | s.MaxPool) -> str:
+        """The picture that a step reads, behind those of the frames before it that it sees; the next sees the last."""
         shape = (step.channels, step.filters)
         x = self.picture(step.source, shape, f"{step.name}.frame")
-        if step.past:
-            (state,) = self.states_of(step)
+        for state in self.states_of(step):
             time, one, end = (self.integers(*item) for item in (("time", 2), ("one_", 1), ("end", 2**31)))
             past = self.unflatten(state.name, shape, f"{step.name}.past", step.past)
             x = self.graph.node("Concat", past, x, axis=2)
             self.after[state.name] = self.flatten(self.graph.node("Slice", x, one, end, time), shape)
-        self.convolve(step, x, past=0)
+        return x
+
+    def convolution(self, step: s.Convolution) -> None:
+        self.convolve(step, self.frames(step), past=0)
+
+    def maxpool(self, step: s.MaxPool) -> None:
+        self.pool(step, self.frames(step))
 
     def gru(self, step: s.GRU) -> str:
         """The state after a frame is its output too: (directions, B, H) does as the next layer's (time, B, H)."""
@@ -266,6 +294,12 @@ class ClipTranslator(Translator):
     def convolution(self, step: s.Convolution) -> None:
         x = self.picture(step.source, (step.channels, step.filters), f"{step.name}.frame")
         self.convolve(step, x, step.past)
+
+    def maxpool(self, step: s.MaxPool) -> None:
+        x = self.picture(step.source, (step.channels, step.filters), f"{step.name}.frame")
+        if step.past:  # zeros, where the operator's own padding is lower than all numbers
+            x = self.graph.node("Pad", x, self.integers(f"{step.name}.past", 0, 0, step.past, 0, 0, 0, 0, 0))
+        self.pool(step, x)
 
     def gru(self, step: s.GRU) -> str:
         axis = self.integers("direction_axis", 1)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from kws.native.parts import Part, Value, translates
+from kws.native import network
+from kws.native.parts import Part, Value, shape, translates
 from kws.program import quantized as q
+from kws.program.fixed_point import STATE
 from kws.program.steps import Array
-from kws.support.errors import KwsError
 
 TILE = 8
 """Rows of a matrix that are computed side by side, see c/integer_product.h; states are filled up to as many."""
@@ -65,11 +66,34 @@ def quantize(step: q.Quantize, source: Value) -> Part:
     return Part(("integer_quantize.c",), call, about, tables, ctype=NUMBERS)
 
 
+@translates(q.IntegerOffset)
+def offset(step: q.IntegerOffset, source: Value) -> Part:
+    """c/integer_offset.c."""
+    call = f"integer_offset({{out}}, {{source}}, {source.size}, {{offset}}, {step.right});"
+    tables = {"offset": source.columns(step.offset[None])[0]}
+    about = "x and a constant"
+    return Part(("integer_offset.c",), call, about, tables, over=True, ctype=NUMBERS, picture=source.picture)
+
+
 @translates(q.IntegerReLU)
 def relu(step: q.IntegerReLU, source: Value) -> Part:
     """c/integer_relu.c."""
     call = f"integer_relu({{out}}, {{source}}, {source.size});"
     return Part(("integer_relu.c",), call, "max(x, 0)", over=True, ctype=NUMBERS, picture=source.picture)
+
+
+@translates(q.IntegerLeakyReLU)
+def leaky_relu(step: q.IntegerLeakyReLU, source: Value) -> Part:
+    """c/integer_leaky_relu.c."""
+    call = f"integer_leaky_relu({{out}}, {{source}}, {source.size}, {step.slope}, {step.floor});"
+    about = f"max(x, {step.slope / 2**STATE:.4g} x, {step.floor / 2**step.fraction:.4g})"
+    return Part(("integer_leaky_relu.c",), call, about, over=True, ctype=NUMBERS, picture=source.picture)
+
+
+@translates(q.IntegerMaxPool)
+def max_pool(step: q.IntegerMaxPool, source: Value) -> Part:
+    """c/integer_max_pool.c."""
+    return network.max_pool(step, source, "integer_", NUMBERS)
 
 
 @translates(q.IntegerAdd)
@@ -172,20 +196,8 @@ def convolution(step: q.IntegerConvolution, source: Value) -> Part:
     """c/integer_convolve.c, or c/integer_convolve_channels.c where every channel is a group."""
     outputs, inputs, frames, width = step.weight.shape
     weight = read_as_it_lies(step, source)
-    shape = {
-        "channels": step.channels,
-        "filters": step.filters,
-        "outputs": outputs,
-        "output_filters": step.outputs[1],
-        "frames": frames,
-        "width": width,
-        "stride": step.stride,
-        "padding": step.padding,
-        "dilation": step.dilation,
-        "groups": step.groups,
-        "low": _low(step),
-    }
-    constants = {"shape": ("integer_convolution", ", ".join(f".{name} = {value}" for name, value in shape.items()))}
+    places = {"stride": step.stride, "padding": step.padding, "groups": step.groups, "low": _low(step)}
+    constants = shape("integer_convolution", step, frames=frames, width=width, **places)
     past = "{past}" if step.past else "NULL"
     common = {
         "state_type": NUMBERS,
@@ -258,12 +270,10 @@ def read_as_it_lies(step: q.IntegerConvolution, source: Value) -> Array:
     Raises:
         KwsError: the source lies otherwise.
     """
-    one_row = source.picture is None and 1 in (step.channels, step.filters)
-    if one_row or source.picture == (step.channels, step.filters):
-        return step.weight
     if source.picture is not None and step.filters == step.groups == 1 and step.weight.shape[2:] == (1, 1):
         return source.columns(step.weight[:, :, 0, 0]).reshape(step.weight.shape)  # read as one row of channels
-    raise KwsError(f"export=c: {step.name!r} takes a picture for which {source.name!r} lies in the wrong order.")
+    source.read_by(step)
+    return step.weight
 
 
 @translates(q.Scores)

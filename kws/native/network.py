@@ -1,16 +1,20 @@
 """The steps of networks in C."""
 
-from kws.native.parts import Part, Value, by_columns, number, translates
+from kws.native.parts import Part, Value, by_columns, number, shape, translates
 from kws.program import steps
-from kws.support.errors import KwsError
 
 
 @translates(steps.Normalize)
 def normalize(step: steps.Normalize, source: Value) -> Part:
-    """c/normalize.c."""
+    """c/normalize.c, or c/add.c where nothing is scaled."""
+    tables = {name: source.columns(array[None])[0] for name, array in step.constants.items()}
+    if (step.deviation == 1).all():
+        call = f"add({{out}}, {{source}}, {{offset}}, {source.size});"
+        offset = {"offset": -tables["mean"]}
+        return Part(("add.c",), call, "x and a constant", offset, over=True, picture=source.picture)
     call = f"normalize({{out}}, {{source}}, {source.size}, {{mean}}, {{deviation}});"
-    tables = {"mean": step.mean, "deviation": step.deviation}
-    return Part(("normalize.c",), call, "to zero mean and unit deviation", tables, over=True)
+    about = "to zero mean and unit deviation"
+    return Part(("normalize.c",), call, about, tables, over=True, picture=source.picture)
 
 
 @translates(steps.GRU)
@@ -86,22 +90,9 @@ def convolution(step: steps.Convolution, source: Value) -> Part:
     weight = step.weight
     if source.picture is not None and step.filters == step.groups == frames == 1:
         weight = source.columns(weight[:, :, 0, 0]).reshape(weight.shape)  # a picture read as one row of channels
-    elif source.picture != (step.channels, step.filters) and 1 not in (step.channels, step.filters):
-        raise KwsError(f"export=c: {step.name!r} takes a picture for which {source.name!r} lies in the wrong order.")
-    elif source.picture is not None and source.picture != (step.channels, step.filters):
-        raise KwsError(f"export=c: {step.name!r} takes a row for which {source.name!r} lies in the wrong order.")
-    shape = {
-        "channels": step.channels,
-        "filters": step.filters,
-        "outputs": outputs,
-        "output_filters": step.outputs[1],
-        "frames": frames,
-        "width": width,
-        "stride": step.stride,
-        "padding": step.padding,
-        "dilation": step.dilation,
-        "groups": step.groups,
-    }
+    else:
+        source.read_by(step)
+    places = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
     tables = {} if step.bias is None else {"bias": step.bias}
     bias = "NULL" if step.bias is None else "{bias}"
     past = "{past}" if step.past else "NULL"
@@ -119,7 +110,7 @@ def convolution(step: steps.Convolution, source: Value) -> Part:
         call,
         _about(step),
         tables,
-        {"shape": ("convolution", ", ".join(f".{name} = {value}" for name, value in shape.items()))},
+        shape("convolution", step, frames=frames, width=width, **places),
         states={"past": step.state_sizes[0]} if step.past else {},
         work=work,
         picture=step.outputs if step.outputs[1] > 1 else None,
@@ -140,6 +131,32 @@ def relu(step: steps.ReLU, source: Value) -> Part:
     """c/relu.c."""
     call = f"relu({{out}}, {{source}}, {source.size});"
     return Part(("relu.c",), call, "max(x, 0)", over=True, picture=source.picture)
+
+
+@translates(steps.LeakyReLU)
+def leaky_relu(step: steps.LeakyReLU, source: Value) -> Part:
+    """c/leaky_relu.c."""
+    call = f"leaky_relu({{out}}, {{source}}, {source.size}, {number(step.slope)}, {number(step.floor)});"
+    about = f"max(x, {step.slope:g} x, {step.floor:g})"
+    return Part(("leaky_relu.c",), call, about, over=True, picture=source.picture)
+
+
+@translates(steps.MaxPool)
+def max_pool(step: steps.MaxPool, source: Value, prefix: str = "", ctype: str = "float") -> Part:
+    """c/max_pool.c; of integers likewise, where `prefix` is before the names in C."""
+    source.read_by(step)
+    past = "{past}" if step.past else "NULL"
+    apart = f" in frames {step.dilation} apart" if step.past else ""
+    return Part(
+        (f"{prefix}max_pool.c",),
+        f"{prefix}max_pool(&{{shape}}, {{out}}, {{source}}, {past});",
+        f"the largest of {step.width} neighbours{apart}",
+        constants=shape(f"{prefix}convolution", step, frames=step.frames, width=step.width, stride=step.width),
+        states={"past": step.state_sizes[0]} if step.past else {},
+        state_type=ctype,
+        ctype=ctype,
+        picture=step.outputs if step.outputs[1] > 1 else None,
+    )
 
 
 @translates(steps.Add)

@@ -5,7 +5,7 @@ A new kind of step takes a C file, and a function in a module beside `front` and
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,13 @@ class Value:
             return weight
         rows = len(weight)
         return weight.reshape(rows, *self.picture).swapaxes(1, 2).reshape(rows, -1)
+
+    def read_by(self, step: Any) -> None:
+        """KwsError where it does not lie as (filters, channels) of the picture that a convolution or a pool reads."""
+        one_row = 1 in (step.channels, step.filters)
+        if self.picture != (step.channels, step.filters) and not (one_row and self.picture is None):
+            kind = "row" if one_row else "picture"
+            raise KwsError(f"export=c: {step.name!r} takes a {kind} for which {self.name!r} lies in the wrong order.")
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,14 @@ def translate(step: Step, source: Value) -> Part:
             "of export, or add a file to kws/native/c and a function that translates it."
         )
     return function(step, source)
+
+
+def shape(ctype: str, step: Any, **kernel: int) -> dict[str, tuple[str, str]]:
+    """A constant ``shape``: of a convolution or a pool as c/convolution.h, or its twin for integers, has it."""
+    outputs, output_filters = step.outputs
+    picture = {"channels": step.channels, "filters": step.filters, "outputs": outputs, "output_filters": output_filters}
+    members = {**picture, "dilation": step.dilation, **kernel}
+    return {"shape": (ctype, ", ".join(f".{name} = {value}" for name, value in members.items()))}
 
 
 def number(value: float) -> str:

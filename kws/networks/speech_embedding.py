@@ -14,6 +14,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +41,8 @@ SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
 class Layer(nn.Module):
     """A picture of the frames so far to another: (B, C, T, F) to (B, C', T, F').
 
+    A stream begins in silence: the frames before the first are those of `rest`, which zeros in the state stand for.
+
     Args:
         channels, filters: of what it reads.
         frames: that it sees, the present one among them.
@@ -50,6 +53,8 @@ class Layer(nn.Module):
         super().__init__()
         self.channels, self.filters, self.frames, self.dilation = channels, filters, frames, dilation
         self.past = (frames - 1) * dilation  # frames before the present one that it still needs
+        if self.past:
+            self.register_buffer("rest", torch.zeros(1, channels, 1, filters))
 
     @property
     def state_size(self) -> int:
@@ -58,8 +63,19 @@ class Layer(nn.Module):
 
     def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """x behind the frames before it, (B, state_size), and the last of these frames."""
-        x = torch.cat([before.reshape(len(x), self.channels, self.past, self.filters), x], dim=2)
-        return x, x[:, :, x.shape[2] - self.past :].reshape(len(x), self.state_size)
+        past = before.reshape(len(x), self.channels, self.past, self.filters) + self.rest
+        x = torch.cat([past, x], dim=2)
+        return x, (x[:, :, x.shape[2] - self.past :] - self.rest).reshape(len(x), self.state_size)
+
+    def after_rest(self, x: Tensor, frames: int) -> Tensor:
+        """x behind so many frames of silence."""
+        return torch.cat([self.rest.expand(len(x), -1, frames, -1), x], dim=2) if frames else x
+
+    def add_from_rest(self, chain: Chain, name: str) -> None:
+        """A step behind which silence is zeros."""
+        if self.past:
+            rest = array(self.rest).ravel()
+            chain.add(Normalize, f"{name}.rest", mean=rest, deviation=np.ones_like(rest))
 
 
 class Convolving(Layer):
@@ -79,8 +95,8 @@ class Convolving(Layer):
 
     def decimated(self, x: Tensor, phase: int) -> Tensor:
         """From zeros, where x holds one of `dilation` frames."""
-        x = F.pad(x, (0, 0, self.frames - 1, 0))
         weight, bias = self.convolution.weight, self.convolution.bias
+        x = self.after_rest(x, self.frames - 1)
         return self.activated(F.conv2d(x, weight, bias, padding=self.convolution.padding))
 
     def activated(self, y: Tensor) -> Tensor:
@@ -89,36 +105,62 @@ class Convolving(Layer):
 
     def add_steps(self, chain: Chain, name: str) -> None:
         """Its steps behind a chain's."""
-        bias = self.convolution.bias
-        constants = {"weight": array(self.convolution.weight), "bias": None if bias is None else array(bias)}
-        padding = self.convolution.padding[1]
-        chain.add(Convolution, name, **constants, filters=self.filters, padding=padding, dilation=self.dilation)
+        weight, bias, padding = self.convolution.weight, self.convolution.bias, self.convolution.padding[1]
+        shape = {"filters": self.filters, "padding": padding, "dilation": self.dilation}
+        constants = {"weight": array(weight), "bias": None if bias is None or self.past else array(bias)}
+        self.add_from_rest(chain, name)
+        chain.add(Convolution, name, **constants, **shape)
+        if self.past:  # the part of silence, and the bias
+            with torch.no_grad():
+                part = self.convolution(self.rest.expand(-1, -1, self.past + 1, -1))
+            chain.add(Normalize, f"{name}.bias", mean=-array(part).ravel(), deviation=np.ones(part.numel(), np.float32))
         if not self.last:
             chain.add(LeakyReLU, f"{name}.relu", slope=SLOPE, floor=FLOOR)
 
 
 class Pooling(Layer):
-    """The largest of two filters and, with 2 frames, of these in the frame `dilation` ago."""
+    """The largest of two neighbouring filters."""
+
+    def __init__(self, channels: int, filters: int):
+        super().__init__(channels, filters, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, past + T, F) to (B, C, T, F / 2)."""
-        x = torch.maximum(x[..., 0::2], x[..., 1::2])
-        return torch.maximum(x[:, :, : x.shape[2] - self.past], x[:, :, self.past :]) if self.past else x
+        """(B, C, T, F) to (B, C, T, F / 2)."""
+        return torch.maximum(x[..., 0::2], x[..., 1::2])  # by hand: the gradient of a pooling takes longer
 
     def decimated(self, x: Tensor, phase: int) -> Tensor:
-        """From zeros, where x holds one of `dilation` frames, to one of twice as many with `phase` among them."""
-        x = torch.maximum(x[..., 0::2], x[..., 1::2])
-        if not self.past:
-            return x
+        """The same."""
+        return self(x)
+
+    def add_steps(self, chain: Chain, name: str) -> None:
+        """Its step behind a chain's."""
+        chain.add(MaxPool, name, channels=self.channels, filters=self.filters, width=2)
+
+
+class PoolingOverTime(Layer):
+    """The larger of this frame and the one `dilation` ago."""
+
+    def __init__(self, channels: int, filters: int, dilation: int):
+        super().__init__(channels, filters, 2, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, past + T, F) to (B, C, T, F)."""
+        return torch.maximum(x[:, :, : x.shape[2] - self.past], x[:, :, self.past :])
+
+    def decimated(self, x: Tensor, phase: int) -> Tensor:
+        """From silence, where x holds one of `dilation` frames, to one of twice as many with `phase` among them."""
         if phase % (2 * self.dilation) == phase % self.dilation:  # the first of them looks before the beginning
-            x = F.pad(x, (0, 0, 1, 0))
+            x = self.after_rest(x, 1)
         pairs = x.shape[2] // 2
         return torch.maximum(x[:, :, 0 : 2 * pairs : 2], x[:, :, 1 : 2 * pairs : 2])
 
     def add_steps(self, chain: Chain, name: str) -> None:
-        """Its step behind a chain's."""
+        """Its steps behind a chain's."""
         picture = {"channels": self.channels, "filters": self.filters}
-        chain.add(MaxPool, name, **picture, width=2, frames=self.frames, dilation=self.dilation)
+        self.add_from_rest(chain, name)
+        chain.add(MaxPool, name, **picture, frames=2, dilation=self.dilation)
+        rest = array(self.rest).ravel()
+        chain.add(Normalize, f"{name}.level", mean=-rest, deviation=np.ones_like(rest))
 
 
 def layers() -> list[Layer]:
@@ -130,8 +172,11 @@ def layers() -> list[Layer]:
             size = (3, 3) if channels == 1 else (1, 3) if i % 2 == (block == 0) else (3, 1)
             made.append(Convolving(channels, outputs, size, filters, dilation))
             channels = outputs
-        made.append(Pooling(channels, filters, frames, dilation))
-        filters, dilation = filters // 2, dilation * frames
+        made.append(Pooling(channels, filters))
+        filters //= 2
+        if frames == 2:
+            made.append(PoolingOverTime(channels, filters, dilation))
+            dilation *= 2
     return [*made, Convolving(channels, EMBEDDING, (3, 1), filters, dilation, last=True)]
 
 
@@ -194,6 +239,15 @@ class SpeechEmbeddingClassifier(Classifier):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(channels, num_classes)
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Take for the silence before a stream what the layers answer to features of zero, those of digital silence."""
+        x = torch.zeros(1, 1, 1, FILTERS)
+        for layer in self.embedding:
+            if layer.past:
+                layer.rest.copy_(x)
+            x = layer(x.expand(-1, -1, layer.past + 1, -1))
+
     @property
     def fixed_normalization(self) -> tuple[float, float]:
         """Mean and deviation that make of ln(power / points + offset) the decimal logarithm of the power, plus 2."""
@@ -254,7 +308,7 @@ class SpeechEmbeddingClassifier(Classifier):
             x = layer.decimated(x, phase)
         x = self.norm(x)
         for layer in self.head:
-            x = F.pad(self.dropout(x), (0, 0, layer.frames - 1, 0))
+            x = layer.after_rest(self.dropout(x), layer.frames - 1)
             x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight)))
         held = (torch.arange(frames, device=x.device) - phase).div(STRIDE, rounding_mode="floor").clamp(min=0)
         return self.scores(x)[:, held]
@@ -278,6 +332,7 @@ def pretrained(**settings) -> SpeechEmbeddingClassifier:
             for parameter in layer.convolution.parameters():
                 with torch.no_grad():
                     parameter.copy_(next(weights))
+    network.settle()
     return network
 
 

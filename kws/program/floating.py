@@ -52,30 +52,40 @@ def run(program: Program, features: Array, states: States | None = None) -> tupl
     return walk(program, features, states, FUNCTIONS)
 
 
-def seen(step: Any, x: Array, past: Array) -> tuple[Array, Array]:
-    """What each output of a convolution sees.
+def pictures(step: Any, x: Array, states: States) -> tuple[Array, States]:
+    """The frames that a step looks at, of floats or of integers.
 
     Args:
-        step: a convolution, of floats or of integers.
+        step: a convolution or a pool.
         x: (B, T, channels · filters).
-        past: (B, channels · past · filters), the frames before the first one.
+        states: (B, channels · past · filters), the frames before the first one; none where it sees no past.
 
     Returns:
-        (B, T, channels, kernel frames, output filters, kernel filters), a view, and the frames before the next one.
+        (B, channels, past + T, filters), and the states after the last frame.
     """
     batch, frames = x.shape[:2]
     x = x.reshape(batch, frames, step.channels, step.filters).swapaxes(1, 2)
-    x = np.concatenate([past.reshape(batch, step.channels, step.past, step.filters), x], axis=2)  # (B, C, past + T, F)
-    after = x[:, :, x.shape[2] - step.past :].reshape(batch, -1)
+    past = [state.reshape(batch, step.channels, step.past, step.filters) for state in states]
+    x = np.concatenate([*past, x], axis=2)
+    return x, tuple(x[:, :, x.shape[2] - step.past :].reshape(batch, -1) for _ in states)
+
+
+def seen(step: Any, x: Array, states: States) -> tuple[Array, States]:
+    """What each output of a convolution sees; see `pictures`.
+
+    Returns:
+        (B, T, channels, kernel frames, output filters, kernel filters), a view, and the states after the last frame.
+    """
+    x, after = pictures(step, x, states)
     x = np.pad(x, ((0, 0), (0, 0), (0, 0), (step.padding, step.padding)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (step.past + 1, step.weight.shape[3]), axis=(2, 3))
     windows = windows[:, :, :, :: step.stride, :: step.dilation]  # (B, C, T, F', kernel frames, kernel filters)
     return windows.transpose(0, 2, 1, 4, 3, 5), after
 
 
-def convolve(step: Any, x: Array, past: Array) -> tuple[Array, Array]:
-    """The sums of a convolution without its bias: (B, T, outputs, output filters), and the frames before the next."""
-    windows, after = seen(step, x, past)
+def convolve(step: Any, x: Array, states: States) -> tuple[Array, States]:
+    """The sums of a convolution without its bias: (B, T, outputs, output filters), and the states after; see `seen`."""
+    windows, after = seen(step, x, states)
     batch, frames, channels, kernel, filters, width = windows.shape
     grouped = windows.reshape(batch, frames, step.groups, channels // step.groups, kernel, filters, width)
     outputs = len(step.weight) // step.groups
@@ -87,11 +97,24 @@ def convolve(step: Any, x: Array, past: Array) -> tuple[Array, Array]:
 
 
 def _convolution(step: s.Convolution, inputs, states, values):
-    past = states[0] if states else np.zeros((len(inputs[0]), 0), np.float32)
-    y, after = convolve(step, inputs[0], past)
+    y, after = convolve(step, inputs[0], states)
     if step.bias is not None:
         y = y + step.bias[:, None]
-    return y.reshape(*y.shape[:2], -1), (after,) * len(states)
+    return y.reshape(*y.shape[:2], -1), after
+
+
+def _leaky_relu(step: s.LeakyReLU, inputs, states, values):
+    (x,) = inputs
+    return np.maximum(np.maximum(x, np.float32(step.slope) * x), np.float32(step.floor)), ()
+
+
+def max_pool(step: s.MaxPool, inputs, states, values):
+    """Of floats or of integers, which stay what they are."""
+    frames, (_, filters) = inputs[0].shape[1], step.outputs
+    x, after = pictures(step, inputs[0], states)
+    x = np.maximum(x[:, :, :frames], x[:, :, step.past :])
+    x = x[..., : filters * step.width].reshape(*x.shape[:3], filters, step.width).max(axis=-1)
+    return x.swapaxes(1, 2).reshape(len(x), frames, -1), after
 
 
 def _sigmoid(x: Array) -> Array:
@@ -167,6 +190,8 @@ FUNCTIONS: dict[type[Step], Function] = {
     s.Normalize: lambda step, inputs, states, values: ((inputs[0] - step.mean) / step.deviation, ()),
     s.Convolution: _convolution,
     s.ReLU: lambda step, inputs, states, values: (np.maximum(inputs[0], 0), ()),
+    s.LeakyReLU: _leaky_relu,
+    s.MaxPool: max_pool,
     s.Add: lambda step, inputs, states, values: (inputs[0] + inputs[1], ()),
     s.GRU: _gru,
     s.LSTM: _lstm,

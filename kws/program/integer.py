@@ -11,7 +11,7 @@ import numpy as np
 from kws.program import fixed_point as fp
 from kws.program import quantized as q
 from kws.program.fixed_point import LIMIT, clamp
-from kws.program.floating import Function, States, Values, convolve, log_softmax, walk
+from kws.program.floating import Function, States, Values, convolve, log_softmax, max_pool, walk
 from kws.program.program import Program
 from kws.program.steps import Array, LogSoftmax, Step
 
@@ -78,12 +78,20 @@ def _quantize(step: q.Quantize, inputs, states, values):
 
 
 def _convolution(step: q.IntegerConvolution, inputs, states, values):
-    past = states[0] if states else np.zeros((len(inputs[0]), 0), np.int16)
-    sums, after = convolve(step, inputs[0].astype(np.float64), past.astype(np.float64))
+    sums, after = convolve(step, inputs[0].astype(np.float64), tuple(x.astype(np.float64) for x in states))
     total = sums.astype(np.int64) + step.bias[:, None]
     y = fp.requantize(total, step.multiplier[:, None], step.shift[:, None])
     y = clamp(y, 0 if step.relu else -LIMIT).astype(np.int16)
-    return y.reshape(*y.shape[:2], -1), (after.astype(np.int16),) * len(states)
+    return y.reshape(*y.shape[:2], -1), tuple(x.astype(np.int16) for x in after)
+
+
+def _offset(step: q.IntegerOffset, inputs, states, values):
+    return clamp(fp.shift(inputs[0] + step.offset.astype(np.int64), step.right)).astype(np.int16), ()
+
+
+def _leaky_relu(step: q.IntegerLeakyReLU, inputs, states, values):
+    x = inputs[0].astype(np.int64)
+    return np.maximum(np.maximum(x, fp.shift(step.slope * x, fp.STATE)), step.floor).astype(np.int16), ()
 
 
 def _add(step: q.IntegerAdd, inputs, states, values):
@@ -163,7 +171,10 @@ def _scores(step: q.Scores, inputs, states, values):
 FUNCTIONS: dict[type[Step], Function] = {
     q.Quantize: _quantize,
     q.IntegerConvolution: _convolution,
+    q.IntegerOffset: _offset,
     q.IntegerReLU: lambda step, inputs, states, values: (np.maximum(inputs[0], 0), ()),
+    q.IntegerLeakyReLU: _leaky_relu,
+    q.IntegerMaxPool: max_pool,
     q.IntegerAdd: _add,
     q.IntegerGRU: _gru,
     q.IntegerLSTM: _lstm,

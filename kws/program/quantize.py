@@ -6,7 +6,7 @@ its largest number on the clips leaves room for; hidden states of GRU and LSTM h
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from kws.support.errors import KwsError
 
 LARGEST_BIAS = 2**28
 """Of a FastGRNN, so that its sums fit."""
+LARGEST_OFFSET = 2**29
+"""Of a value that is moved."""
 FEATURES_FRACTION = 9
 """The least of the normalised features: they are cut off at 64 deviations, which linear features alone ever pass, for
 else large weights would need more than a multiplier can give."""
@@ -127,12 +129,26 @@ class Quantizer:
             raise KwsError(f"{name} reaches {self.largest[name]:.3g} on the clips, which no int16 can hold here.")
         return highest if largest <= 0 else min(highest, math.floor(math.log2(LIMIT / largest)))
 
-    def normalize(self, step: s.Normalize, name: str) -> q.Quantize:
+    def normalize(self, step: s.Normalize, name: str) -> q.IntegerStep:
         """Features to int16."""
+        if step.source in self.fractions:
+            return self.normalize_integers(step, name)
         fraction = max(self.fraction(name), FEATURES_FRACTION)
         factor = (2.0**fraction / step.deviation.astype(np.float64)).astype(np.float32)
         mean = step.mean.astype(np.float32)
         return q.Quantize(name=step.name, source=step.source, fraction=fraction, mean=mean, factor=factor)
+
+    def normalize_integers(self, step: s.Normalize, name: str) -> q.IntegerOffset | q.IntegerConvolution:
+        """Only to be moved, or a convolution of every number for itself."""
+        source = self.fractions[step.source]
+        if (step.deviation != 1).any():
+            weight = 1 / step.deviation
+            return self.sums(step, name, weight[:, None, None, None], -step.mean * weight, groups=len(weight))
+        fraction = self.fraction(name, source)
+        offset = np.rint(-step.mean.astype(np.float64) * 2.0**source)
+        offset = fp.clamp(offset, -LARGEST_OFFSET, LARGEST_OFFSET).astype(np.int32)
+        constants = {"offset": offset, "right": source - fraction}
+        return q.IntegerOffset(name=step.name, source=step.source, fraction=fraction, **constants)
 
     def convolution(self, step: s.Convolution, name: str) -> q.IntegerConvolution:
         """Weights, and the fraction that its result has."""
@@ -158,6 +174,17 @@ class Quantizer:
     def relu(self, step: s.ReLU, name: str) -> q.IntegerReLU:
         """With the fraction of its source."""
         return q.IntegerReLU(name=step.name, source=step.source, fraction=self.fractions[step.source])
+
+    def leaky_relu(self, step: s.LeakyReLU, name: str) -> q.IntegerLeakyReLU:
+        """With the fraction of its source."""
+        fraction = self.fractions[step.source]
+        slope, floor = round(step.slope * 2**STATE), max(round(step.floor * 2**fraction), -LIMIT)
+        return q.IntegerLeakyReLU(name=step.name, source=step.source, fraction=fraction, slope=slope, floor=floor)
+
+    def max_pool(self, step: s.MaxPool, name: str) -> q.IntegerMaxPool:
+        """With the fraction of its source."""
+        own = {field.name: getattr(step, field.name) for field in fields(step)}
+        return q.IntegerMaxPool(**own, fraction=self.fractions[step.source])
 
     def add(self, step: s.Add, name: str) -> q.IntegerAdd:
         """Both at the larger of their fractions."""
@@ -241,6 +268,8 @@ QUANTIZED: dict[type[Step], Callable[[Quantizer, Any, str], Step]] = {  # … an
     s.Normalize: Quantizer.normalize,
     s.Convolution: Quantizer.convolution,
     s.ReLU: Quantizer.relu,
+    s.LeakyReLU: Quantizer.leaky_relu,
+    s.MaxPool: Quantizer.max_pool,
     s.Add: Quantizer.add,
     s.Linear: Quantizer.linear,
     s.GRU: Quantizer.gru,

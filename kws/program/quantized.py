@@ -21,7 +21,7 @@ import numpy as np
 
 from kws.program.fixed_point import LIMIT, STATE, TANH
 from kws.program.program import Program
-from kws.program.steps import Array, Gated, Picture, Step, fit
+from kws.program.steps import Array, Gated, MaxPool, Picture, Step, fit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,8 +91,49 @@ class IntegerConvolution(Picture, IntegerStep):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerOffset(IntegerStep):
+    """A constant added to every number.
+
+        result = clamp(shift(x + offset[i], right))
+
+    Attributes:
+        offset: (n,) int32 of the source's fraction, within ±2^29.
+        right: 0 to 15; it brings the sum to the fraction of the value.
+    """
+
+    offset: Array
+    right: int
+
+    def size(self, *inputs):
+        fit(self.name, len(self.offset), inputs[0])
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class IntegerReLU(IntegerStep):
     """max(x, 0), where it could not go into the step before it. The fraction is that of its source."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerLeakyReLU(IntegerStep):
+    """A LeakyReLU, of the fraction of its source.
+
+        result = max(x, shift(slope * x, 15), floor)
+
+    |slope * x| is at most 32768 · 32767.
+
+    Attributes:
+        slope: of fraction 15, 0 to 32768.
+        floor: of the fraction of the value, -32767 to 0.
+    """
+
+    slope: int
+    floor: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerMaxPool(IntegerStep, MaxPool):
+    """`kws.program.steps.MaxPool`, of the fraction of its source. The state is int16, the oldest frame first."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

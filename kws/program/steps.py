@@ -335,6 +335,12 @@ class LeakyReLU(Step):
     slope: float
     floor: float
 
+    def __post_init__(self):
+        if not (0 <= self.slope <= 1 and -math.inf < self.floor <= 0):
+            raise ValueError(
+                f"{self.name}: a slope of {self.slope} is not in 0 to 1, or a floor of {self.floor} above 0"
+            )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaxPool(Step):
@@ -356,10 +362,22 @@ class MaxPool(Step):
     frames: int = 1
     dilation: int = 1
 
+    def __post_init__(self):
+        if self.frames not in (1, 2) or self.dilation < 1 or not 1 <= self.width <= self.filters:
+            raise ValueError(
+                f"{self.name}: no pool of {self.frames} frames, {self.dilation} apart, and {self.width} of "
+                f"{self.filters} filters"
+            )
+
     @property
     def past(self) -> int:
         """Frames before the present one that it sees."""
         return (self.frames - 1) * self.dilation
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Channels and filters of the picture it makes."""
+        return self.channels, self.filters // self.width
 
     @property
     def state_sizes(self):
@@ -367,7 +385,7 @@ class MaxPool(Step):
 
     def size(self, *inputs):
         fit(self.name, self.channels * self.filters, inputs[0])
-        return self.channels * (self.filters // self.width)
+        return math.prod(self.outputs)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -23,7 +23,10 @@ KINDS: dict[str, type[Step]] = {
     for kind in (
         q.Quantize,
         q.IntegerConvolution,
+        q.IntegerOffset,
         q.IntegerReLU,
+        q.IntegerLeakyReLU,
+        q.IntegerMaxPool,
         q.IntegerAdd,
         q.IntegerGRU,
         q.IntegerLSTM,

@@ -35,10 +35,12 @@ def show_run(results: dict[str, Any], directory: Path, console: Console | None =
     table = Table(show_header=False, title=f"{results['choices'].get('model', '')} on {results['corpus']['name']}")
     test, validation, training = results["test"], results["validation"], results["training"]
     table.add_row("test accuracy", f"{percent(test['accuracy'])}{interval(test['interval'])}, {test['clips']} clips")
-    words = test.get("keywords") or test
-    if words["clips"] < test["clips"]:
-        right = f"{percent(words['accuracy'])}{interval(words['interval'])}, {words['clips']} clips"
-        table.add_row("of the keywords alone", right)
+    parts = {"keywords": "of the keywords alone", "recorded": "of recorded words", "typed": "of typed words"}
+    for part, name in parts.items():
+        words = test.get(part) or test
+        if 0 < words["clips"] < test["clips"]:
+            right = f"{percent(words['accuracy'])}{interval(words['interval'])}, {words['clips']} clips"
+            table.add_row(name, right)
     table.add_row("validation accuracy", f"{percent(validation['accuracy'])}, {validation['clips']} clips")
     worst = sorted((v, k) for k, v in test["per_word"].items() if v is not None)[:3]
     table.add_row("hardest words", ", ".join(f"{word} {percent(value, 0)}" for value, word in worst))

@@ -21,7 +21,7 @@ from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
 from kws.evaluation import as_used, confusion
-from kws.evaluation.clips import judge_clips
+from kws.evaluation.clips import judge_clips, share_of
 from kws.evaluation.detection.search import SMOOTHINGS
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
@@ -128,8 +128,12 @@ def train(config: DictConfig) -> float:
         return float("nan")
     spotter.save(directory / SPOTTER)
     features, labels = data.split_features("validation"), data.clip_labels("validation")
+    test = module.test_clips.results()
+    if typed := getattr(data.source, "typed", ()):
+        test["typed"] = share_of(test, typed)
+        test["recorded"] = share_of(test, [word for word in data.corpus.keywords if word not in typed])
     results = {
-        "test": module.test_clips.results(),
+        "test": test,
         "validation": judge_clips(spotter, features, labels, together=False),
         "parameters": spotter.num_parameters,
         "streams": spotter.classifier.streams,

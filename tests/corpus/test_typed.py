@@ -1,5 +1,6 @@
 """Typed words beside recorded ones: who trains, who validates, who is tested, and what is refused."""
 
+import json
 from collections import Counter
 from functools import partial
 
@@ -84,12 +85,20 @@ def test_a_typed_word_is_no_other_word(tmp_path, recordings):
     assert any("voices" in path.parts for path in others)
 
 
+def test_all_words_may_be_typed(tmp_path, recordings):
+    corpus = made(TypedCorpus(FolderCorpus(recordings), voices(tmp_path), WORDS))
+    assert corpus.labels == WORDS
+    assert counts(corpus, "bed", "people") == [0, 0, 4] and counts(corpus, "bed", "voices") == [4, 1, 0]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(KwsError, match="no folder of a recorded word"):
+        TypedCorpus(FolderCorpus(tmp_path / "empty"), voices(tmp_path), ["bed"])
+
+
 def test_what_is_refused(tmp_path, recordings):
     for typed, words, settings, message in (
         ([], None, {}, "data.typed is empty"),
         (["yes"], ["yes", "bed"], {}, "both name yes"),
         (["yes"], None, {"recordings": -1}, "data.recordings=-1"),
-        (list(WORDS), None, {}, "no folder of a recorded word"),
     ):
         with pytest.raises(KwsError, match=message):
             TypedCorpus(FolderCorpus(recordings, words=words), voices(tmp_path), typed, **settings)
@@ -99,6 +108,10 @@ def test_a_run_on_typed_words_is_read_again(tmp_path, recordings):
     run, cache = tmp_path / "run", tmp_path / "cache"
     arguments = ["data=typed", f"data.root={recordings}", "data.typed=[yes]", "data.speakers=6", f"cache_dir={cache}"]
     trained = call("train", *arguments, "trainer.max_epochs=1", "export=[]", "model=gru1", f"hydra.run.dir={run}")
-    assert "yes: jˈɛs" in trained.out
+    assert "yes: jˈɛs" in trained.out and "of typed words" in trained.out
+    test = json.loads((run / "results.json").read_text())["test"]
+    assert [test[part]["clips"] for part in ("typed", "recorded", "keywords")] == [4, 8, 12]
+    assert test["typed"]["accuracy"] == test["per_word"]["yes"]
+    assert test["recorded"]["accuracy"] == pytest.approx((test["per_word"]["bed"] + test["per_word"]["zero"]) / 2)
     heard = call("evaluate", f"run={run}", "streaming.modes=[]", "runtimes=[]", "detection.hours=0")
     assert "12 clips" in heard.out

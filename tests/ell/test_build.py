@@ -9,7 +9,7 @@ from kws.ell.interpreter import run
 from kws.ell.model import Model
 from kws.ell.nodes import DCTNode, SliceNode, VadNode
 from kws.program import Program
-from kws.program.steps import ReLU
+from kws.program.steps import LeakyReLU, MaxPool, ReLU
 from kws.spotter.featurizer import Featurizer
 from kws.support.errors import KwsError
 from tests.ell.facts import FEATURIZER, LABELS, VAD, Network, featurizer_steps, frames
@@ -88,6 +88,18 @@ def test_featurizer_computes_what_pytorch_computes(name):
 def test_a_transform_that_ell_has_not_is_refused():
     with pytest.raises(KwsError, match="fft_size=300"):
         build.featurizer(featurizer_steps(fft_size=300))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"hann": True}, r"no window but Hamming's \(the step 'window'\)"),
+        ({"filterbank": "slaney"}, r"no filterbank of the kind slaney \(the step 'filterbank'\)"),
+    ],
+)
+def test_windows_and_filters_that_ell_has_not_are_named(options, reason):
+    with pytest.raises(build.NoNode, match=reason):
+        build.featurizer(featurizer_steps(**options))
 
 
 def test_a_slice_of_cepstra_is_the_file_that_ell_was_seen_to_compute():
@@ -198,8 +210,12 @@ def test_a_network_that_nothing_could_reset_is_refused():
         build.classifier(Program((linear, last[1]), 7, "features"))
 
 
-def test_a_step_without_a_node_is_named():
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [(ReLU, {}), (LeakyReLU, {"slope": 0.2, "floor": -0.4}), (MaxPool, {"channels": 1, "filters": 6})],
+)
+def test_a_step_without_a_node_is_named(kind, settings):
     program = Network("gru", (6,)).program()
-    added = (*program.network[:2], ReLU(name="rectified", source="layer1"), *program.network[2:])
-    with pytest.raises(build.NoNode, match=r"ELL has no node for a ReLU \(the step 'rectified'\)"):
+    added = (*program.network[:2], kind(name="other", source="layer1", **settings), *program.network[2:])
+    with pytest.raises(build.NoNode, match=rf"ELL has no node for a {kind.__name__} \(the step 'other'\)"):
         build.classifier(Program(added, 7, "features"))

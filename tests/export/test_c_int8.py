@@ -41,7 +41,9 @@ def pair():
     return program, CModel.of(spotter(), program)
 
 
-@pytest.mark.parametrize("network", ["gru3", "lstm3", "fastgrnn low rank", "fastgrnn hard", "crnn", "temporal"])
+@pytest.mark.parametrize(
+    "network", ["gru3", "lstm3", "fastgrnn low rank", "fastgrnn hard", "crnn", "temporal", "pools"]
+)
 def test_every_kind_of_network_with_its_resets(network):
     need_compiler()
     own = make_spotter(network, decoder=DECODER)

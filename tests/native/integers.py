@@ -13,7 +13,19 @@ from kws.program import steps as s
 from kws.program.quantize import quantize
 from tests.native.spotters import make_spotter
 from tests.program import test_quant_twin as twin
-from tests.program.test_quant_twin import F, add, convolution, fastgrnn, hear, linear, network, recurrent, relu
+from tests.program.test_quant_twin import (
+    F,
+    add,
+    convolution,
+    fastgrnn,
+    hear,
+    leaky,
+    linear,
+    network,
+    pool,
+    recurrent,
+    relu,
+)
 
 WIDE = (  # rows and columns that fill tiles, and some that do not
     convolution(36, 1, 3, stride=2),
@@ -26,6 +38,10 @@ WIDE = (  # rows and columns that fill tiles, and some that do not
     recurrent(s.LSTM, 18),
     fastgrnn(19, rank=10),
     fastgrnn(16, gate="hard_sigmoid", update="hard_tanh"),
+    leaky(),
+    pool(16, frames=2, dilation=3),
+    convolution(40, 2, 1, channels=16),
+    pool(width=3, frames=2),
 )
 NETWORKS = {
     **twin.NETWORKS,
@@ -66,7 +82,7 @@ def scrambled(made: Program, seed: int) -> Program:
         if "shift" in name:
             return random.choice(np.array([0, 30, *range(4, 14)], np.int8), value.shape)
         if value.dtype == np.int32:
-            return of_all_sizes(28 if name in ("gate_bias", "update_bias") else 24, value.shape)
+            return of_all_sizes({"gate_bias": 28, "update_bias": 28, "offset": 15}.get(name, 24), value.shape)
         if value.dtype == np.int8:
             return random.choice(np.array([-127, 127, *range(-9, 10)], np.int8), value.shape)
         return value
@@ -80,6 +96,10 @@ def scrambled(made: Program, seed: int) -> Program:
             left = int(random.integers(0, 16))
             plain |= dict(zip(("left", "other_left"), random.permutation([left, 0]).tolist(), strict=True))
             plain["right"] = int(random.integers(0, 16))
+        if isinstance(step, q.IntegerOffset):
+            plain["right"] = int(random.integers(0, 4))
+        if isinstance(step, q.IntegerLeakyReLU):
+            plain |= {"slope": int(random.choice([6554, 32768])), "floor": int(random.choice([-300, -32767]))}
         if isinstance(step, q.IntegerLSTM):
             plain["cell_fraction"] = int(random.integers(0, 13))
         if isinstance(step, q.IntegerFastGRNN):

@@ -15,6 +15,7 @@ from kws.networks import CRNNClassifier, FastGRNNClassifier, RecurrentClassifier
 from kws.spotter import Spotter
 from kws.spotter.featurizer import Featurizer
 from kws.spotter.vad import VoiceActivityDetector
+from tests.program.toy import PoolingClassifier
 
 RATE = 1000
 LABELS = ("_silence_", "yes", "no")
@@ -57,6 +58,7 @@ NETWORKS = {
             "num_layers": 1,
         },
     ),
+    "pools": (PoolingClassifier, {"channels": 5, "frames": 2, "dilation": 3}),
 }
 
 

@@ -29,7 +29,7 @@ def command(name: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", ["gcc", "clang", "zig", "arm-none-eabi-gcc"])
 def test_no_compiler_has_anything_to_say(tmp_path, name):
     words = command(name)
-    networks = NETWORKS if name == "gcc" else ("temporal", "fastgrnn low rank", "lstm")
+    networks = NETWORKS if name == "gcc" else ("temporal", "fastgrnn low rank", "lstm", "pools")
     for network in networks:
         folder = sources(network)
         paths = [folder / file for file in (FILES if network == "temporal" else FILES[:1])]
@@ -40,7 +40,7 @@ def test_no_compiler_has_anything_to_say(tmp_path, name):
         assert not done.stderr
 
 
-@pytest.mark.parametrize("network", ["temporal", "lstm"])
+@pytest.mark.parametrize("network", ["temporal", "lstm", "pools"])
 def test_sanitizers_find_nothing(tmp_path, network):
     need_compiler()
     folder, program = sources(network), tmp_path / "hostile"

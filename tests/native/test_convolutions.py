@@ -32,6 +32,11 @@ def convolution(chain, random, name, outputs, channels, filters, frames=1, width
     return chain.steps[-1].outputs
 
 
+def pool(chain, random, name, channels, filters, **shape):
+    chain.add(s.MaxPool, name, channels=channels, filters=filters, **shape)
+    return chain.steps[-1].outputs
+
+
 def check(add):
     need_compiler()
     spotter = make_spotter(vad=False)
@@ -70,6 +75,50 @@ def test_convolutions_of_any_shape(shapes):
     check(add)
 
 
+@pytest.mark.parametrize(
+    "pools",
+    [
+        [{"width": 2}, {"frames": 2}],
+        [{"width": 2, "frames": 2, "dilation": 2}, {"width": 5, "frames": 2}],
+        [{"width": 3, "frames": 2, "dilation": 4}, {}],
+    ],
+    ids=str,
+)
+def test_pools_of_any_shape(pools):
+    def add(chain, random):
+        chain.add(s.LeakyReLU, "leaky", slope=0.5, floor=-0.6)
+        picture = pool(chain, random, "first", 1, 12, frames=2)
+        picture = convolution(chain, random, "up", 7, *picture, width=2)
+        chain.add(s.LeakyReLU, "up.leaky", slope=0.2, floor=-0.4)
+        for i, shape in enumerate(pools):
+            picture = pool(chain, random, f"pool{i}", *picture, **shape)
+        picture = convolution(chain, random, "mix", 5, *picture, frames=2, width=2, padding=1, dilation=2)
+        return picture[0] * picture[1]
+
+    check(add)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_picture_is_normalised_as_it_lies(scaled):
+    def add(chain, random):
+        channels, filters = convolution(chain, random, "picture", 5, 1, 12, width=3)
+        mean, deviation = random.uniform(0.5, 2, size=(2, channels * filters)).astype(np.float32)
+        chain.add(s.Normalize, "normal", mean=mean, deviation=deviation**scaled)
+        channels, filters = convolution(chain, random, "next", 6, channels, filters, width=2)
+        return channels * filters
+
+    check(add)
+
+
+def test_a_pool_of_a_row_of_channels():
+    def add(chain, random):
+        convolution(chain, random, "row", 6, 12, 1)
+        pool(chain, random, "pool", 6, 1, frames=2, dilation=2)
+        return 6
+
+    check(add)
+
+
 def test_a_picture_read_as_a_row():
     def add(chain, random):
         channels, filters = convolution(chain, random, "picture", 5, 1, 12, width=3)
@@ -91,12 +140,19 @@ def test_a_value_that_is_read_twice_is_not_written_over():
     check(add)
 
 
-def test_what_lies_in_the_wrong_order_is_refused():
-    def add(chain, random):
-        channels, filters = convolution(chain, random, "picture", 4, 1, 12, width=3)
-        convolution(chain, random, "grouped", 40, channels * filters, 1, groups=4)
-        return 40
+@pytest.mark.parametrize(
+    ("add", "kind"),
+    [
+        (lambda chain, random: convolution(chain, random, "next", 40, 40, 1, groups=4), "row"),
+        (lambda chain, random: pool(chain, random, "next", 40, 1), "row"),
+        (lambda chain, random: pool(chain, random, "next", 2, 20), "picture"),
+    ],
+)
+def test_what_lies_in_the_wrong_order_is_refused(add, kind):
+    def both(chain, random):
+        convolution(chain, random, "picture", 4, 1, 12, width=3)
+        return int(np.prod(add(chain, random)))
 
     spotter = make_spotter(vad=False)
-    with pytest.raises(KwsError, match="'grouped' takes a row for which 'picture' lies in the wrong order"):
-        sources(spotter, program_of(spotter, add))
+    with pytest.raises(KwsError, match=f"'next' takes a {kind} for which 'picture' lies in the wrong order"):
+        sources(spotter, program_of(spotter, both))

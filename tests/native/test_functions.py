@@ -8,6 +8,8 @@ import pytest
 
 from kws.native import compiler
 from kws.native.files import C
+from kws.program import floating
+from kws.program import steps as s
 from tests.native.spotters import need_compiler
 
 PROBE = """
@@ -15,6 +17,8 @@ PROBE = """
 #include "hard.h"
 #include "logarithm.h"
 #include "tangent.h"
+#include "leaky_relu.c"
+#include "max_pool.c"
 #include "fft.c"
 #include "dft.c"
 #define EACH(name, function) \\
@@ -25,6 +29,15 @@ EACH(tangents, tangent)
 EACH(logistics, logistic)
 EACH(hard_logistics, hard_logistic)
 EACH(hard_tangents, hard_tangent)
+void leak(const float *x, float *y, int count)
+{
+    leaky_relu(y, x, count, 0.2f, -0.4f);
+}
+void pool(float *y, const float *x, float *past, int channels, int filters, int width, int frames, int dilation)
+{
+    const convolution shape = {channels, filters, channels, filters / width, frames, width, width, 0, dilation, 1};
+    max_pool(&shape, y, x, past);
+}
 void fast(float *y, float *x, int count, int points, const float *sine, const float *cosine, float *work)
 {
     (void)cosine;
@@ -104,6 +117,30 @@ def test_nothing_makes_them_lose_their_footing(probe, name):
         x = x[~(np.signbit(x) | np.isnan(x))]  # of positive numbers
     y = each(probe, name, np.tile(x, 7))  # many at once take another way than one
     assert np.isfinite(y).all()
+
+
+def test_a_leak_to_the_last_bit(probe):
+    x = np.concatenate([spread(-4, 4), np.array([np.inf, -np.inf, 0, -0.0, 1e-45, -1e-45], np.float32)])
+    step = s.LeakyReLU(name="leaky", source="x", slope=0.2, floor=-0.4)
+    expected, _ = floating.FUNCTIONS[s.LeakyReLU](step, (x,), (), {})
+    assert np.array_equal(each(probe, "leak", x), expected)
+    assert each(probe, "leak", [np.nan, -np.nan]).tolist() == [np.float32(-0.4)] * 2
+
+
+@pytest.mark.parametrize(("width", "frames", "dilation"), [(1, 1, 1), (2, 1, 1), (2, 2, 1), (3, 2, 2), (1, 2, 4)])
+def test_a_pool_to_the_last_bit(probe, width, frames, dilation):
+    channels, filters = 5, 7
+    places = {"width": width, "frames": frames, "dilation": dilation}
+    step = s.MaxPool(name="pool", source="x", channels=channels, filters=filters, **places)
+    heard = np.random.default_rng(0).normal(size=(1, 9, channels, filters)).astype(np.float32)
+    states = [np.zeros((1, size), np.float32) for size in step.state_sizes]
+    expected, after = floating.max_pool(step, (heard.reshape(1, 9, -1),), states, {})
+    past, y = np.zeros(max(1, sum(step.state_sizes)), np.float32), np.empty(step.outputs[::-1], np.float32)
+    for x, wanted in zip(heard[0], expected[0], strict=True):
+        call(probe.pool, y, np.ascontiguousarray(x.T), past, channels, filters, width, frames, dilation)
+        assert np.array_equal(y.T.ravel(), wanted)
+    for state in after:
+        assert np.array_equal(past.reshape(-1, filters, channels).transpose(2, 0, 1).ravel(), state[0])
 
 
 @pytest.mark.parametrize("points", [1, 2, 3, 4, 8, 12, 16, 32, 64, 75, 128, 256, 400, 512, 1024, 2048])

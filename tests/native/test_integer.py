@@ -17,7 +17,7 @@ from tests.native.spotters import make_spotter, model, need_compiler
 
 FUZZED = {  # with seeds that leave something to be heard
     **{"gru": 1, "lstm": 2, "fastgrnn": 2, "fastgrnn low rank": 5},
-    **{"convolutions": 4, "groups": 9, "residual": 8, "wide": 4},
+    **{"convolutions": 4, "groups": 9, "residual": 8, "wide": 4, "pools": 5},
 }
 CASES = [*((name, None) for name in NETWORKS), *FUZZED.items()]
 

@@ -132,9 +132,9 @@ def test_on_a_cortex_m(tmp_path, made, processor):
 @pytest.mark.parametrize("name", ["gcc", "clang", "zig", "arm-none-eabi-gcc"])
 def test_no_compiler_has_anything_to_say(tmp_path, name):
     words = command(name)
-    integers.write(integers.program("wide", clean=True), tmp_path)
     processor = ["-mcpu=cortex-m4", "-mfloat-abi=hard"] if name.startswith("arm") else ["-march=native"]
-    for more in (processor, ["-DKWS_PORTABLE"]):
+    for network, more in (("wide", processor), ("wide", ["-DKWS_PORTABLE"]), ("pools of features", processor)):
+        integers.write(integers.program(network, clean=True), tmp_path)
         done = subprocess.run(
             [*words, *STRICT, *more, "-Isrc", "-c", "src/kws_model.c"],
             cwd=tmp_path,

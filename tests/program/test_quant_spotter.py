@@ -24,7 +24,10 @@ MODELS = [name for name in sorted(path.stem for path in (CONFIGS / "model").glob
 def make(*overrides):
     """A small untrained spotter composed from conf/, and words and pauses for it, (12, S) in [-1, 1]."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        size = "width" if {"model=ds_tcn", "model=mdtc"} & set(overrides) else "hidden_size"
+        size = "width" if {"model=ds_tcn", "model=mdtc", "model=speech_embedding"} & set(overrides) else "hidden_size"
+        if "model=speech_embedding" in overrides:  # with drawn weights, which need no other package
+            drawn = "model._target_=kws.networks.speech_embedding.SpeechEmbeddingClassifier"
+            overrides = [*overrides, drawn, "featurizer.num_filters=32"]
         config = compose("train", overrides=["directory=.", f"model.{size}=9", *overrides])
     torch.manual_seed(0)
     front = instantiate(config.featurizer)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kws.program import FEATURES, Program, floating, integer, steps
+from kws.program import FEATURES, Program, floating, integer, steps, stored
 from kws.program import fixed_point as fp
 from kws.program import quantized as q
 from kws.program.quantize import peaks, quantize
@@ -65,20 +65,31 @@ def slow_quantize(step, inputs, states):
     return [int(np.rint(min(v, np.float32(32767)))) if v > -32767 else -32767 for v in y], []
 
 
+def picture(step, inputs, states):
+    """x of a channel so many frames ago at a filter; zeros beside the picture."""
+
+    def at(channel, back, place):
+        if not 0 <= place < step.filters:
+            return 0
+        if back == 0:
+            return inputs[0][channel * step.filters + place]
+        return states[0][(channel * step.past + step.past - back) * step.filters + place]
+
+    return at
+
+
+def kept(step, at):
+    """The state after a frame, of what its `picture` was."""
+    if not step.past:
+        return []
+    backs, places = range(step.past - 1, -1, -1), range(step.filters)
+    return [[at(c, back, f) for c in range(step.channels) for back in backs for f in places]]
+
+
 def slow_convolution(step, inputs, states):
     outputs, filters = step.outputs
     per_group, kernel, width = step.weight.shape[1:]
-    frames = [states[0] if states else [], inputs[0]]
-    past, size = step.past, step.filters
-
-    def at(channel, back, place):  # x of a channel `back` frames ago; zeros beside the picture
-        if not 0 <= place < size:
-            return 0
-        if back == 0:
-            return frames[1][channel * size + place]
-        return frames[0][(channel * past + past - back) * size + place]
-
-    result = []
+    at, result = picture(step, inputs, states), []
     for o in range(outputs):
         first = o // (outputs // step.groups) * per_group
         for f in range(filters):
@@ -89,11 +100,28 @@ def slow_convolution(step, inputs, states):
                         x = at(first + c, (kernel - 1 - k) * step.dilation, f * step.stride - step.padding + w)
                         total = i32(total + int(step.weight[o, c, k, w]) * x)
             result.append(clamp(requantize(total, step.multiplier[o], step.shift[o]), 0 if step.relu else -32767))
-    after = []
-    for c in range(step.channels):
-        rows = [at(c, back, f) for back in range(past - 1, -1, -1) for f in range(size)]
-        after += rows
-    return result, [after] if past else []
+    return result, kept(step, at)
+
+
+def slow_pool(step, inputs, states):
+    channels, filters = step.outputs
+    at = picture(step, inputs, states)
+    backs, width = (0, step.dilation)[: step.frames], step.width
+    return [
+        max(at(c, back, f * width + w) for back in backs for w in range(width))
+        for c in range(channels)
+        for f in range(filters)
+    ], kept(step, at)
+
+
+def slow_offset(step, inputs, states):
+    half = (1 << step.right) >> 1
+    offsets = step.offset.tolist()
+    return [clamp(i32(i32(x + o) + half) >> step.right) for x, o in zip(inputs[0], offsets, strict=True)], []
+
+
+def slow_leaky_relu(step, inputs, states):
+    return [max(x, i32(i32(step.slope * x) + 16384) >> 15, step.floor) for x in inputs[0]], []
 
 
 def slow_add(step, inputs, states):
@@ -165,7 +193,10 @@ def slow_scores(step, inputs, states):
 SLOW = {
     q.Quantize: slow_quantize,
     q.IntegerConvolution: slow_convolution,
+    q.IntegerOffset: slow_offset,
     q.IntegerReLU: lambda step, inputs, states: ([max(x, 0) for x in inputs[0]], []),
+    q.IntegerLeakyReLU: slow_leaky_relu,
+    q.IntegerMaxPool: slow_pool,
     q.IntegerAdd: slow_add,
     q.IntegerGRU: slow_gru,
     q.IntegerLSTM: slow_lstm,
@@ -266,6 +297,25 @@ def relu(name, source, size, weights):
     return steps.ReLU(name=name, source=source)
 
 
+def normalize(name, source, size, weights):
+    return steps.Normalize(name=name, source=source, mean=weights(size), deviation=np.exp(weights(size)))
+
+
+def move(name, source, size, weights):
+    return steps.Normalize(name=name, source=source, mean=3 * weights(size), deviation=np.ones(size, np.float32))
+
+
+def leaky(slope=0.2, floor=-0.4):
+    return lambda name, source, size, weights: steps.LeakyReLU(name=name, source=source, slope=slope, floor=floor)
+
+
+def pool(channels=1, **places):
+    def make(name, source, size, weights):
+        return steps.MaxPool(name=name, source=source, channels=channels, filters=size // channels, **places)
+
+    return make
+
+
 def linear(outputs):
     def make(name, source, size, weights):
         return steps.Linear(name=name, source=source, weight=weights(outputs, size), bias=weights(outputs))
@@ -298,6 +348,23 @@ NETWORKS = {
         convolution(5, 1, 1, channels=5),
         add("step1"),
         relu,
+    ),
+    "pools": (
+        convolution(5, 3, 3, padding=1),
+        leaky(),
+        move,
+        pool(5, width=2, frames=2),
+        move,
+        convolution(4, 2, 3, channels=5, padding=1, dilation=2),
+        leaky(slope=0.6, floor=-1.0),
+        pool(4, width=2, frames=2, dilation=4),
+        recurrent(steps.GRU, 3),
+    ),
+    "pools of features": (
+        leaky(slope=1.0, floor=-0.5),
+        pool(width=2, frames=2, dilation=2),
+        pool(),
+        recurrent(steps.GRU, 3),
     ),
     "plain sums": (linear(6), add("normalization"), recurrent(steps.LSTM, 3)),
     "a shared relu": (linear(6), relu, add("step0"), relu),
@@ -418,6 +485,31 @@ def test_a_relu_goes_into_the_step_before_it_where_nobody_else_reads_that():
     ]
     shared = quantize(network(*NETWORKS["a shared relu"]), hear())
     assert [type(step).__name__ for step in shared.network[1:4]] == ["IntegerConvolution", "IntegerReLU", "IntegerAdd"]
+
+
+def test_what_is_normalised_inside_a_network_is_a_convolution():
+    program = network(linear(6), leaky(), normalize, recurrent(steps.GRU, 3))
+    made = quantize(program, hear(20))
+    assert [type(step).__name__ for step in made.network[1:4]] == [
+        *("IntegerConvolution", "IntegerLeakyReLU", "IntegerConvolution")
+    ]
+    features = hear(4, 20, seed=7)
+    exact, values = floating.run(program, features)[0], integer.trace(made, features)[0]
+    for step in made.network[1:4]:
+        np.testing.assert_allclose(values[step.name] / 2.0**step.fraction, exact[step.name], atol=0.05)
+
+
+def test_leaks_and_pools_have_the_fraction_of_their_source(tmp_path):
+    program = quantize(network(*NETWORKS["pools"]), hear())
+    convolution, leak, moved, pooled = program.network[1:5]
+    assert convolution.fraction == leak.fraction == moved.fraction + moved.right
+    assert moved.fraction == pooled.fraction
+    assert (leak.slope, leak.floor) == (6554, round(-0.4 * 2**leak.fraction))
+    low = quantize(network(linear(6), leaky(0.0, -1e6)), hear()).step("step1")
+    assert (low.slope, low.floor) == (0, -32767)
+    stored.write(program, tmp_path / "int8.npz")
+    again = stored.read(tmp_path / "int8.npz", network(*NETWORKS["pools"]))
+    assert np.array_equal(integer.run(again, hear())[0].totals, integer.run(program, hear())[0].totals)
 
 
 def test_fractions_leave_the_headroom_that_was_asked_for():

@@ -20,11 +20,11 @@ CONF = Path(__file__).parent / "conf"
 LABELS = ("yes", "no", "up")
 
 
-def make(*overrides):
+def make(*overrides, model="toy"):
     """The composed configuration, the spotter, and clips for it."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         search = f"hydra.searchpath=[file://{CONF}]"
-        config = compose("train", overrides=["directory=.", search, "model=toy", *overrides])
+        config = compose("train", overrides=["directory=.", search, f"model={model}", *overrides])
     torch.manual_seed(0)
     front = instantiate(config.featurizer)
     network = instantiate(config.model)(input_size=front.num_features, num_classes=len(LABELS))
@@ -52,6 +52,21 @@ def test_it_is_exported_to_every_format(tmp_path, capsys, look_back):
         assert set(exported) > everywhere | ell
     for item in exported.values():
         assert item.parity is None or item.parity.label_agreement == 1
+
+
+@pytest.mark.parametrize(("frames", "dilation", "filters"), [(1, 1, 40), (2, 1, 13), (2, 2, 13), (2, 4, 5)], ids=str)
+def test_pools_are_exported_to_every_format(tmp_path, capsys, frames, dilation, filters):
+    shape = [f"model.frames={frames}", f"model.dilation={dilation}", f"featurizer.num_filters={filters}"]
+    config, spotter, probe = make(*shape, "export=[onnx,onnx_stream,ell,c,graph]", model="toy_pool")
+    exporters = instantiate(config.export).values()
+    exported = {e.format: e for exporter in exporters for e in exporter.write(spotter, probe, tmp_path)}
+    assert set(exported) == {"onnx", "onnx_step", "onnx_stream", "c", "spotter_dot", "spotter_svg"}
+    assert "ELL has no node for a Convolution (the step 'first')" in capsys.readouterr().out
+    for item in exported.values():
+        assert item.parity is None or (item.parity.label_agreement == 1 and item.parity.max_abs_difference < 1e-4)
+    text = (tmp_path / "spotter.dot").read_text()
+    assert "LeakyReLU" in text
+    assert f"MaxPool {5 * filters} → {5 * (filters // 2)}" in text
 
 
 def test_it_is_stored_and_read():

@@ -1,5 +1,6 @@
-"""A network that no exporter has heard of, made of steps that they know."""
+"""Networks that no exporter has heard of, made of steps that they know."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,5 +63,78 @@ class ToyClassifier(Classifier):
         chain.add(steps.GRU, "memory", **{name: array(getattr(self.gru, f"{name}_l0")) for name in WEIGHTS})
         chain.add(steps.Add, "sum", other=projected)
         chain.add(steps.Linear, "scores", weight=array(self.linear.weight), bias=array(self.linear.bias))
+        chain.add(steps.LogSoftmax, "log_probabilities")
+        return chain.steps
+
+
+class PoolingClassifier(Classifier):
+    """A convolution, a LeakyReLU with a floor, a pool, a level, another convolution, a GRU, a linear layer.
+
+    Args:
+        input_size: features per frame, F.
+        num_classes: labels, C.
+        channels: of the first convolution, and units of the GRU.
+        frames: of the pool.
+        dilation: frames between those of the pool.
+    """
+
+    SLOPE, FLOOR = 0.2, -0.4
+
+    def __init__(self, input_size: int, num_classes: int, channels: int = 5, frames: int = 2, dilation: int = 2):
+        super().__init__("mean")
+        self.settings = {
+            "input_size": input_size,
+            "num_classes": num_classes,
+            "channels": channels,
+            "frames": frames,
+            "dilation": dilation,
+        }
+        self.first = nn.Conv2d(1, channels, (3, 3), padding=(0, 1))
+        self.pool = nn.MaxPool2d((frames, 2), (1, 2), dilation=(dilation, 1))
+        self.register_buffer("level", torch.linspace(-1, 1, channels * (input_size // 2)).reshape(channels, 1, -1))
+        self.second = nn.Conv2d(channels, channels + 1, (2, 3), padding=(0, 1), dilation=(2 * dilation, 1))
+        self.gru = nn.GRU((channels + 1) * (input_size // 2), channels, batch_first=True)
+        self.linear = nn.Linear(channels, num_classes)
+        # Channels, earlier frames and filters that each of them sees.
+        self.pictures = (
+            (1, 2, input_size),
+            (channels, (frames - 1) * dilation, input_size),
+            (channels, 2 * dilation, input_size // 2),
+        )
+
+    @property
+    def state_sizes(self) -> list[int]:
+        return [*(channels * past * filters for channels, past, filters in self.pictures if past), self.gru.hidden_size]
+
+    def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        x, before, after = features[:, None], iter(state), []
+        for stage, (channels, past, filters) in zip((self.first, self.pool, self.second), self.pictures, strict=True):
+            if past:
+                x = torch.cat([next(before).reshape(len(x), channels, past, filters), x], dim=2)
+                after.append(x[:, :, x.shape[2] - past :].flatten(1))
+            x = stage(x)
+            if stage is self.first:
+                x = F.leaky_relu(x, self.SLOPE).clamp(min=self.FLOOR)
+            if stage is self.pool:
+                x = x - self.level
+        x, hidden = self.gru(x.transpose(1, 2).flatten(2), next(before)[None])
+        return F.log_softmax(self.linear(x), dim=-1), (*after, hidden[0])
+
+    def steps(self, source: str) -> list[Step]:
+        chain = Chain(source)
+        (_, _, filters), (channels, _, _), (_, _, pooled) = self.pictures
+        frames, dilation = self.settings["frames"], self.settings["dilation"]
+        for name, convolution, size in (("first", self.first, filters), ("second", self.second, pooled)):
+            weight, bias = array(convolution.weight), array(convolution.bias)
+            places = {"filters": size, "padding": 1, "dilation": convolution.dilation[0]}
+            chain.add(steps.Convolution, name, weight=weight, bias=bias, **places)
+            if convolution is self.first:
+                chain.add(steps.LeakyReLU, "leaky", slope=self.SLOPE, floor=self.FLOOR)
+                shape = {"channels": channels, "filters": filters, "width": 2, "frames": frames, "dilation": dilation}
+                chain.add(steps.MaxPool, "pool", **shape)
+                level = array(self.level).ravel()
+                chain.add(steps.Normalize, "level", mean=level, deviation=np.ones_like(level))
+        chain.add(steps.GRU, "memory", **{name: array(getattr(self.gru, f"{name}_l0")) for name in WEIGHTS})
+        chain.add(steps.Linear, "linear", weight=array(self.linear.weight), bias=array(self.linear.bias))
         chain.add(steps.LogSoftmax, "log_probabilities")
         return chain.steps

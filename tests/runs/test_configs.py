@@ -20,6 +20,7 @@ NEEDED = {
     "data/folder": ["data.root=recordings"],
     "data/manifest": ["data.path=clips.csv"],
     "data/mswc": ["data.root=recordings"],
+    "data/typed": ["data.root=recordings", "data.typed=[alexa]"],
     "data=folder": ["data.root=recordings"],
 }
 FILES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
@@ -75,10 +76,11 @@ def test_every_choice_instantiates(group, tmp_path):
 @pytest.mark.parametrize("optimizer", sorted(path.stem for path in (CONFIGS / "optimizer").glob("*.yaml")))
 def test_every_network_with_every_optimizer(model, optimizer):
     config = composed("train", f"model={model}", f"optimizer={optimizer}")
-    network = instantiate(config.model)(input_size=40, num_classes=5)
+    features = 32 if model == "speech_embedding" else 40
+    network = instantiate(config.model)(input_size=features, num_classes=5)
     network.eval()
     with torch.no_grad():
-        output = network.readout(network(torch.randn(2, 31, 40)))
+        output = network.readout(network(torch.randn(2, 31, features)))
     assert output.shape == (2, 5)
     torch.testing.assert_close(output.exp().sum(-1) <= 1.0 + 1e-5, torch.tensor([True, True]))
     made = instantiate(config.optimizer)(network.parameters())

@@ -1,4 +1,4 @@
-/* Convolutions over the frames so far and the neighbouring filters.
+/* Convolutions and pools over the frames so far and the neighbouring filters.
  *
  * A picture lies filter after filter, the channels of one side by side: (filters, channels). So the sums of all output
  * channels grow side by side.
@@ -8,7 +8,7 @@
 #include "copy.h"
 #include <string.h>
 
-/* The shape of a convolution. */
+/* The shape of a convolution, or of a pool, which has no padding and no groups. */
 typedef struct convolution {
     int channels, filters;                /* of the picture it reads */
     int outputs, output_filters;          /* of the picture it makes */
@@ -36,14 +36,5 @@ static void remember(const convolution *c, float *past, const float *x)
     if (frames > 0) {
         memmove(past, past + size, (size_t)((frames - 1) * size) * sizeof *past);
         copy(past + (frames - 1) * size, x, size);
-    }
-}
-
-static void begin(float *y, const float *bias, int count)
-{
-    if (bias != NULL) {
-        copy(y, bias, count);
-    } else {
-        memset(y, 0, (size_t)count * sizeof *y);
     }
 }

@@ -1,3 +1,4 @@
+#include "begin.h"
 #include "convolution.h"
 #include "product.h"
 

@@ -1,3 +1,4 @@
+#include "begin.h"
 #include "convolution.h"
 
 /* A convolution of every channel for itself: y (output filters, channels) from x (filters, channels). weights (frames,

@@ -1,13 +1,13 @@
-/* Convolutions in integers over the frames so far and the neighbouring filters.
+/* Convolutions and pools in integers over the frames so far and the neighbouring filters.
  *
  * A picture lies filter after filter, the channels of one side by side: (filters, channels).
  */
 #pragma once
-#include "integer_arithmetic.h"
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
-/* The shape of a convolution. */
+/* The shape of a convolution, or of a pool, which has no padding and no groups. */
 typedef struct integer_convolution {
     int channels, filters;       /* of the picture it reads */
     int outputs, output_filters; /* of the picture it makes */
@@ -23,13 +23,6 @@ typedef struct integer_convolution {
 static const int16_t *frame_of(const integer_convolution *c, const int16_t *past, const int16_t *x, int frame)
 {
     return frame == c->frames - 1 ? x : past + frame * c->dilation * c->filters * c->channels;
-}
-
-/* A kernel that begins at the filter `first`: its filters `from` to `to` lie inside the picture, others see zeros. */
-static void inside(const integer_convolution *c, int first, int *from, int *to)
-{
-    *from = between(0, -first, c->width);
-    *to = between(*from, c->filters - first, c->width);
 }
 
 /* The present frame becomes the last one of the past. */

@@ -1,4 +1,4 @@
-#include "integer_convolution.h"
+#include "integer_inside.h"
 #include "integer_product.h"
 
 /* What the kernel sees of a group's channels from the filter `first` on: (frames, width, channels / groups). */

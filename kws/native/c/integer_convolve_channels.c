@@ -1,4 +1,4 @@
-#include "integer_convolution.h"
+#include "integer_inside.h"
 #include "integer_product.h"
 
 /* A convolution of every channel for itself: y (output filters, channels) from x (filters, channels). weights (frames,
