@@ -30,8 +30,8 @@ import torch
 
 from kws.corpus.audio import EXTENSIONS
 from kws.evaluation.detection import recordings
-from kws.evaluation.detection.search import Recorder, record_folder, smoothed
-from kws.evaluation.detection.thresholds import THRESHOLDS, Trace, curve, hear, join, operating_point
+from kws.evaluation.detection.search import Recorder, averaged, points
+from kws.evaluation.detection.thresholds import THRESHOLDS, Trace, hear, join, operating_point
 from kws.evaluation.intervals import wilson_interval
 from kws.evaluation.stream.long_stream import Piece, Truth
 from kws.evaluation.stream.word_ends import word_span
@@ -77,20 +77,21 @@ class Heard:
     def results(self) -> dict[str, Any]:
         """Misses at each rate, with the threshold, and at the stored one."""
         thresholds = np.unique(np.concatenate([np.linspace(0.005, 0.9, 180), MORE, THRESHOLDS]))
-        points = curve(self.decoder, self.positives, TOLERANCE, self.negatives, thresholds)
+        missed = points(self.decoder, self.positives, TOLERANCE, thresholds).miss_rate
+        alarms = points(self.decoder, self.negatives, TOLERANCE, thresholds).false_alarms
         count, at = len(self.positives.truths), []
         for rate in RATES:
-            allowed = np.flatnonzero(points.false_alarms <= rate)
-            best = allowed[points.miss_rate[allowed].argmin()] if len(allowed) else None
-            misses = count if best is None else round(points.miss_rate[best] * count)
+            allowed = np.flatnonzero(alarms <= rate)
+            best = allowed[missed[allowed].argmin()] if len(allowed) else None
+            misses = count if best is None else round(missed[best] * count)
             at.append(
                 {
                     "rate": rate,
                     "misses": misses,
                     "miss_rate": misses / count,
                     "interval": list(wilson_interval(misses, count)),
-                    "false_alarms_per_hour": None if best is None else float(points.false_alarms[best]),
-                    "threshold": None if best is None else float(points.thresholds[best]),
+                    "false_alarms_per_hour": None if best is None else float(alarms[best]),
+                    "threshold": None if best is None else float(thresholds[best]),
                 }
             )
         row = {"listener": self.listener, "word": self.word, "recordings": count, "bounds": at, **self.facts}
@@ -140,38 +141,47 @@ def rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
+class Alone(Recorder):
+    """Several decoders, each of one word, that hear at once: their traces are columns, as those of several averages."""
+
+    def __init__(self, decoders: Sequence[Decoder]):
+        super().__init__(decoders[0], ())
+        self.decoders = list(decoders)
+
+
 def of_run(run: str, name: str, options: argparse.Namespace) -> tuple[list[Heard], dict[str, Any] | None]:
     """A spotter of ours, for each word that there are recordings of; and which of these words it takes them for."""
     spotter, _ = load_spotter(run)
     runtime, rate, own = TorchRuntime(spotter), spotter.sample_rate, spotter.decoder.settings
     words = [label for label in spotter.labels if (options.positives / folder_of(label)).is_dir()]
-    recorder = Recorder(spotter.labels, spotter.featurizer.hop_seconds, smoothing=0.0)
-    kept = [recorder.labels[i] for i in recorder.words.tolist()]
-    unsaid = record_folder(runtime, recorder, options.negatives)
-    found, right, count = [], 0, 0
-    for word in words:
-        pieces = positives(options.positives / folder_of(word), word, options.noise, options.snr, rate)
-        said, alone = hear(runtime, recorder, pieces), {}
-        for other in words:
-            settings = {**own, "ignored": [label for label in spotter.labels if label != other]}
-            decoder = Decoder(spotter.labels, recorder.hop_seconds, **{**settings, "refractory": REFRACTORY})
-            column = kept.index(other)
-            alone[other] = smoothed(decoder, said._replace(score=said.score[:, [column]]))
-            if other == word:
-                threshold = own["threshold"]
-                threshold = threshold.get(word, 1.0) if isinstance(threshold, dict) else threshold
-                negatives = smoothed(decoder, unsaid._replace(score=unsaid.score[:, [column]]))
-                facts = {"weights": spotter.num_parameters, "smoothing": own["smoothing"]}
-                found.append(Heard(name, word, decoder, alone[other], negatives, threshold, facts))
-        for truth in said.truths:
-            frames = slice(
-                round(truth.start / decoder.hop_seconds), round((truth.end + TOLERANCE) / decoder.hop_seconds)
-            )
-            right += max(words, key=lambda other: alone[other].score[frames].max()) == word
-            count += 1
-        print(f"{run}: {word} heard", flush=True)
     if not words:
         raise KwsError(f"{run}: none of its words has a folder in {options.positives}.")
+    hop, settings = spotter.featurizer.hop_seconds, {**own, "threshold": 0.5, "refractory": REFRACTORY}
+    alone = Alone(
+        [
+            Decoder(spotter.labels, hop, **{**settings, "ignored": [x for x in spotter.labels if x != word]})
+            for word in words
+        ]
+    )
+    unsaid = [
+        hear(runtime, alone, (Piece(block, (), ()) for block in recordings.blocks(path, rate)))
+        for path in recordings.find_recordings(options.negatives)
+    ]
+    unsaid = join(unsaid, hop)
+    found, right, count = [], 0, 0
+    for number, word in enumerate(words):
+        folder = options.positives / folder_of(word)
+        said = hear(runtime, alone, positives(folder, word, options.noise, options.snr, rate))
+        threshold = own["threshold"]
+        threshold = threshold.get(word, 1.0) if isinstance(threshold, dict) else threshold
+        facts = {"weights": spotter.num_parameters, "smoothing": own["smoothing"]}
+        traces = averaged(said, number), averaged(unsaid, number)
+        found.append(Heard(name, word, alone.decoders[number], *traces, threshold, facts))
+        for truth in said.truths:
+            frames = slice(round(truth.start / hop), round((truth.end + TOLERANCE) / hop))
+            right += int(said.score[frames].max(axis=0).argmax()) == number
+            count += 1
+        print(f"{run}: {word} heard", flush=True)
     return found, {"words": words, "recordings": count, "right": right} if len(words) > 1 else None
 
 
