@@ -3,26 +3,23 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-SPLITS = ("training", "validation", "testing")
+import numpy as np
+
+from kws.corpus.clips import SPLITS, ClipTable, beginning, stem
+from kws.corpus.clips import Clip as Clip
+from kws.support.content import Files
+from kws.support.strings import plain
+
 MAX_WAVS_PER_CLASS = 2**27 - 1  # about 134 million; the constant of the dataset's own rule
 SPEAKER_MARK = "_nohash_"
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One utterance: a recording, or the piece of it from `start` on that is `duration` seconds long."""
-
-    path: Path
-    label: str
-    speaker: str
-    split: str  # training | validation | testing
-    start: float | None = None  # seconds; None: from the beginning
-    duration: float | None = None  # seconds; None: to the end
+_MARK = SPEAKER_MARK.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Corpus:
     """Which clips there are. Scanning reads names and lists, not audio; the cache finds the broken recordings.
 
     labels  word of each class, in the order of the class index; those that start with `_` are no keywords
-    clips   every clip, sorted by split, label and path
+    clips   every clip, sorted by split, label and path; any sequence of them becomes a table
     noise   recordings of background noise, for augmentation
     refused what scanning left out
     notes   what a reader of a report should know: sentences with counts
@@ -64,17 +61,27 @@ class Corpus:
     name: str
     root: Path
     labels: tuple[str, ...]
-    clips: tuple[Clip, ...]
+    clips: ClipTable
     noise: tuple[Path, ...] = ()
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     noise_share: float = 1.0
 
-    def split(self, name: str) -> tuple[Clip, ...]:
+    def __post_init__(self):
+        object.__setattr__(self, "clips", ClipTable.of(self.clips))
+
+    @classmethod
+    def recalled(cls, fingerprint: str, **fields: Any) -> "Corpus":
+        """A corpus whose fingerprint is known."""
+        corpus = cls(**fields)
+        corpus.__dict__["_fingerprint"] = fingerprint
+        return corpus
+
+    def split(self, name: str) -> ClipTable:
         """The clips of one split: training, validation or testing."""
         if name not in SPLITS:
             raise ValueError(f"no split is called {name!r}; there are {', '.join(SPLITS)}")
-        return tuple(clip for clip in self.clips if clip.split == name)
+        return self.clips.in_split(name)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -88,29 +95,73 @@ class Corpus:
         except ValueError:
             return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - links stay as they are
 
+    def _place(self, folder: str) -> str:
+        """What `relative` of all files in a folder begins with."""
+        return self.relative(Path(folder) / "_")[:-1]
+
+    def files(self) -> Files:
+        """The recordings: the clips' in their order, each once however many pieces are cut from it, then the noise."""
+        pieces, seen = np.flatnonzero(~np.isnan(self.clips.start)), set()
+        once = np.ones(len(self.clips), bool)
+        for row, path in zip(pieces.tolist(), self.clips.take(pieces).paths(), strict=True):
+            once[row] = path not in seen
+            seen.add(path)
+        clips = self.clips.take(once)
+        places = tuple(map(beginning, clips.folders)), tuple(map(self._place, clips.folders))
+        return Files.joined(Files(*places, clips.folder, clips.names), Files.of(self.noise))
+
     def fingerprint(self) -> str:
         """32 hexadecimal digits of the choice of clips: labels, names, speakers, splits, pieces, noise.
 
         The same wherever the corpus lies. Says nothing of what is inside the recordings: the cache's key does.
         """
-        rows = [("labels", *self.labels)]
-        rows += [
-            (self.relative(clip.path), clip.label, clip.speaker, clip.split, repr(clip.start), repr(clip.duration))
-            for clip in self.clips
-        ]
-        rows += [("noise", self.relative(path), repr(self.noise_share)) for path in self.noise]
-        return digest(rows)
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return digest_of(self._rows())
+
+    def _rows(self) -> Iterator[bytes]:
+        """A row of six fields for each clip, as `encoded` would make it, between those of the labels and the noise."""
+        clips = self.clips
+        yield encoded(("labels", *self.labels))
+        begin = [os.fsencode(self._place(folder)) for folder in clips.folders]
+        labels = [_field(label) for label in clips.labels]
+        ends = [_field(split) + _field("None") * 2 for split in SPLITS]
+        whole = np.isnan(clips.start) & np.isnan(clips.duration)
+        columns = map(plain, (clips.folder, clips.names, clips.label, clips.speakers, clips.split, whole))
+        for row, (folder, name, label, speaker, split, is_whole) in enumerate(zip(*columns, strict=True)):
+            end = ends[split]
+            if not is_whole:
+                clip = clips[row]
+                end = _field(clip.split) + _field(repr(clip.start)) + _field(repr(clip.duration))
+            path = begin[folder] + name
+            yield b"6;%d:%b%b%d:%b%b" % (len(path), path, labels[label], len(speaker), speaker, end)
+        for path in self.noise:
+            yield encoded(("noise", self.relative(path), repr(self.noise_share)))
 
 
 def digest(rows: Iterable[tuple[str, ...]]) -> str:
     """32 hexadecimal digits of rows of strings; each string's length goes in, so that no two tables look alike."""
-    state = hashlib.blake2b(digest_size=16)
-    for row in rows:
-        state.update(b"%d;" % len(row))
-        for field in row:
-            data = os.fsencode(field)
-            state.update(b"%d:" % len(data) + data)
+    return digest_of(map(encoded, rows))
+
+
+def digest_of(rows: Iterable[bytes]) -> str:
+    """The same of rows that are `encoded` already."""
+    state, rows = hashlib.blake2b(digest_size=16), iter(rows)
+    while block := b"".join(islice(rows, 4096)):
+        state.update(block)
     return state.hexdigest()
+
+
+def encoded(row: tuple[str, ...]) -> bytes:
+    """A row of strings as bytes: their number, then each behind its length."""
+    return b"%d;" % len(row) + b"".join(map(_field, row))
+
+
+def _field(text: str) -> bytes:
+    data = os.fsencode(text)
+    return b"%d:%b" % (len(data), data)
 
 
 def printable(name: str) -> str:
@@ -123,8 +174,12 @@ def printable(name: str) -> str:
 
 def speaker_of(filename: str) -> str:
     """The speaker in a name of Speech Commands, `<speaker>_nohash_<n>.wav`; of another name, all but the ending."""
-    stem = Path(filename).stem
-    return stem.split(SPEAKER_MARK, 1)[0]
+    return os.fsdecode(speaker_in(os.fsencode(Path(filename).name)))
+
+
+def speaker_in(name: bytes) -> bytes:
+    """`speaker_of` of a name as the file system spells it."""
+    return stem(name).partition(_MARK)[0]
 
 
 def which_set(filename: str, validation_percentage: float = 10.0, testing_percentage: float = 10.0) -> str:
@@ -134,8 +189,13 @@ def which_set(filename: str, validation_percentage: float = 10.0, testing_percen
     are added, and all clips of a speaker are in the same one. Source: `which_set` in the dataset's README and in
     Warden, "Speech Commands" (2018), section 7.
     """
-    base = os.fsencode(Path(filename).name).split(SPEAKER_MARK.encode(), 1)[0]
-    number = int(hashlib.sha1(base, usedforsecurity=False).hexdigest(), 16) % (MAX_WAVS_PER_CLASS + 1)
+    base = os.fsencode(Path(filename).name).split(_MARK, 1)[0]
+    return set_of(base, validation_percentage, testing_percentage)
+
+
+def set_of(base: bytes, validation_percentage: float, testing_percentage: float) -> str:
+    """`which_set` of what stands before `_nohash_` in a name."""
+    number = int.from_bytes(hashlib.sha1(base, usedforsecurity=False).digest()[-4:], "big") & MAX_WAVS_PER_CLASS
     percentage = number * (100.0 / MAX_WAVS_PER_CLASS)
     if percentage < validation_percentage:
         return "validation"

@@ -1,15 +1,19 @@
 """What a trained spotter is fine-tuned on: new recordings, few or many, beside some of what it was trained on."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kws.corpus import selection
-from kws.corpus.base import Clip, Corpus
+from kws.corpus.base import Corpus
+from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.folder import FolderCorpus
 from kws.corpus.table_corpus import TableCorpus
 from kws.support.errors import KwsError
+from kws.support.strings import plain
 
 HELD_BACK = 10
 """Training clips of every word from which on the hash rule may hold some back for the other splits."""
@@ -48,7 +52,7 @@ class FinetuningCorpus:
     def scan(self) -> Corpus:
         """All clips. Raises KwsError when a new word has none to train on."""
         new, notes = self.learned()
-        clips, noise, share = list(new.clips), dict.fromkeys(new.noise), new.noise_share
+        clips, noise, share = new.clips, dict.fromkeys(new.noise), new.noise_share
         name, refused = new.name, new.refused
         if self.old is not None:
             old = self.known(new.keywords)
@@ -60,27 +64,29 @@ class FinetuningCorpus:
             name, refused = f"{new.name} and {old.name}", (*refused, *old.refused)
         together = dict.fromkeys((*self.keep, *new.labels))
         labels = (*sorted(x for x in together if x.startswith("_")), *(x for x in together if not x.startswith("_")))
-        return Corpus(name, new.root, labels, tuple(clips), tuple(noise), tuple(refused), tuple(notes), share)
+        return Corpus(name, new.root, labels, clips, tuple(noise), tuple(refused), tuple(notes), share)
 
     def learned(self) -> tuple[Corpus, list[str]]:
         """The new clips in their splits, and what there is to say of it."""
         corpus = self.held_back()
-        training = [clip for clip in corpus.split("training") if clip.start is None or clip.label in corpus.keywords]
-        counts = Counter(clip.label for clip in training)
+        training = corpus.split("training")
+        training = training.take(np.isnan(training.start) | training.labelled(corpus.keywords))
+        counts = training.counts()
         for word in corpus.keywords:
-            if not counts[word]:
+            if ("training", word) not in counts:
                 raise KwsError(
                     f"{corpus.root}: {word!r} has no clip to train on; record one, or take one off the lists."
                 )
-        notes, clips = list(corpus.notes), list(corpus.clips)
+        notes, clips = list(corpus.notes), corpus.clips
         for split in ("validation", "testing"):
-            if not any(clip.label in corpus.keywords for clip in corpus.split(split)):
-                clips += [replace(clip, split=split) for clip in training]
+            if not corpus.split(split).labelled(corpus.keywords).any():
+                stand_ins = np.full(len(training), SPLITS.index(split), np.int8)
+                clips += replace(training, split=stand_ins)
                 notes.append(
                     f"{split}: no recording of a new word is held back, so the {len(training)} that train stand in. "
                     "Its figures say how well they were learned, not how others will be heard."
                 )
-        return replace(corpus, clips=tuple(clips)), notes
+        return replace(corpus, clips=clips), notes
 
     def held_back(self) -> Corpus:
         """The new clips, by the hash rule where there are enough."""
@@ -114,27 +120,27 @@ class FinetuningCorpus:
         finally:
             source.running_speech = speech
 
-    def rehearsed(self, old: Corpus, new: Corpus) -> tuple[list[Clip], list[str]]:
+    def rehearsed(self, old: Corpus, new: Corpus) -> tuple[ClipTable, list[str]]:
         """Clips of the kept labels, none of them a new word or a clip that is there already; and notes."""
         words = set(new.keywords)
-        there = {(clip.path, clip.start) for clip in new.clips if clip.start is None or clip.label in words}
-        clips, taken = [], 0
-        for clip in old.clips:
-            if clip.label not in self.keep or (clip.path, clip.start) in there:
-                continue
-            if selection.is_other_speech(clip.label) and clip.path.parent.name in words:
-                taken += 1  # the same word cannot be both
-            else:
-                clips.append(clip)
+        whole = np.isnan(new.clips.start) | new.clips.labelled(words)
+        there = set(_pieces(new.clips.take(whole)))
+        clips = old.clips.take(old.clips.labelled(self.keep))
+        clips = clips.take(np.array([piece not in there for piece in _pieces(clips)], bool))
+        other = clips.labelled(filter(selection.is_other_speech, clips.labels))
+        # The same word cannot be both.
+        taken = other & np.array([Path(folder).name in words for folder in clips.folders], bool)[clips.folder]
+        clips = clips.take(~taken)
         kept = [label for label in self.keep if not label.startswith("_")]
-        spoken = [clip for clip in clips if clip.label in kept]
-        others = [clip for clip in clips if clip.label not in kept]
-        limited = selection.limit_per_word(spoken, self.rehearsal, self.seed)
-        limited += selection.limit_per_word(others, self.rehearsal * max(len(kept), 1), self.seed)
-        count = sum(clip.split == "training" for clip in limited)
+        spoken = clips.labelled(kept)
+        limited = selection.limit_per_word(clips.take(spoken), self.rehearsal, self.seed)
+        limited += selection.limit_per_word(clips.take(~spoken), self.rehearsal * max(len(kept), 1), self.seed)
+        count = len(limited.in_split("training"))
         notes = [f"{count} training clips of {old.name} rehearse {', '.join(self.keep)}"]
-        if taken:
-            notes.append(f"{taken} clips of {old.name} that were other words are left out, for these are new words now")
+        if taken.any():
+            notes.append(
+                f"{taken.sum()} clips of {old.name} that were other words are left out, for these are new words now"
+            )
         return limited, notes
 
 
@@ -160,10 +166,15 @@ class WithoutWords:
             self.speech.minutes = minutes
 
 
+def _pieces(clips: ClipTable) -> Iterator[tuple[str, str]]:
+    """What tells each clip from others: its recording, and where it begins."""
+    return zip(clips.paths(), map(repr, plain(clips.start)), strict=True)
+
+
 def trained(corpus: Corpus) -> dict[str, int]:
     """Training clips of each word."""
-    counts = Counter(clip.label for clip in corpus.split("training"))
-    return {word: counts[word] for word in corpus.keywords}
+    counts = corpus.clips.counts()
+    return {word: counts.get(("training", word), 0) for word in corpus.keywords}
 
 
 def is_there(source: Any) -> bool:

@@ -4,19 +4,27 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 from kws.corpus import selection
 from kws.corpus.audio import EXTENSIONS, USUAL
-from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, by_reason, printable, speaker_of, which_set
+from kws.corpus.base import Corpus, Refusal, by_reason, printable, set_of, speaker_in, which_set
+from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.lists import key, read_list
+from kws.corpus.memory import Memory, Seen, files_below
 from kws.corpus.running_speech import RunningSpeech
 from kws.support.errors import KwsError
+from kws.support.strings import StringsBuilder, plain
 
 NOISE_FOLDER = "_background_noise_"
 BESIDE = (".md", ".txt", ".csv", ".tsv", ".json", ".lab")  # what may lie beside recordings and is none
+_USUAL = {ending[1:].encode() for ending in EXTENSIONS}
+_DOT = ord(".")
 
 
 class FolderCorpus:
@@ -43,6 +51,8 @@ class FolderCorpus:
     running_speech   who speaks more of these on this machine, or None
     seed        of every choice above
     required_splits   splits that must have clips
+    memory      a folder in which what was found is remembered, so that the next scan only looks whether anything has
+                changed (`kws.corpus.memory`); None: every scan reads all names again
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class FolderCorpus:
         running_speech: RunningSpeech | None = None,
         seed: int = 1,
         required_splits: Sequence[str] = SPLITS,
+        memory: str | os.PathLike | None = None,
     ):
         self.root = Path(root)
         self.name = name or self.root.resolve().name
@@ -82,6 +93,7 @@ class FolderCorpus:
         self.running_speech = running_speech
         self.seed = seed
         self.required_splits = tuple(required_splits)
+        self.memory = memory
         self._check_options()
 
     def prepare(self) -> None:
@@ -89,25 +101,51 @@ class FolderCorpus:
 
     def scan(self) -> Corpus:
         """Find the clips. Reads names and lists, not audio. Raises KwsError when there is nothing to train on."""
-        found = Findings()
+        if self.memory is None:
+            return self._look(Findings())
+        memory, found = Memory(self.memory, self.name, self._settings()), Findings()
+        corpus = memory.recall()
+        if corpus is None or not self._spoken(corpus.keywords) <= memory.trees:
+            corpus = self._look(found)
+            memory.remember(corpus, found.seen)
+        return corpus
+
+    def _settings(self) -> list:
+        """What the clips follow from, beside what lies on disk and what is spoken for them."""
+        paths = (self.root, self.root.resolve(), self.lists, self.bad_list, self.noise, *self.negatives)
+        choices = (
+            self.words, self.percentages, self.max_files_per_word, self.unknown_share, self.unknown_labels,
+            self.silence_share, self.silence_seconds, self.null_label, self.seed, self.required_splits,
+        )  # fmt: skip
+        return [*map(str, paths), *choices, soundfile.__libsndfile_version__]
+
+    def _spoken(self, keywords: Sequence[str]) -> set[str]:
+        """The folder of running speech without these words, which is made where it is missing."""
+        spoken = None if self.running_speech is None else self.running_speech.prepare(keywords)
+        return set() if spoken is None else {str(spoken)}
+
+    def _look(self, found: "Findings") -> Corpus:
         return self._choose(*self._find(found), found)
 
-    def _find(self, found: "Findings") -> tuple[Sequence[str], list[Clip], list[Path]]:
+    def _find(self, found: "Findings") -> tuple[Sequence[str], ClipTable, list[Path]]:
         """The keywords, every clip that may be wanted in its split, and the background recordings."""
         tree = Tree(self.root, found)
         words = [label for label in tree.labels if not label.startswith("_")]
         keywords = self.words or tuple(words)
-        clips = self._keyword_clips(keywords, words, tree, found)
+        collected = Collected()
+        self._collect_keywords(keywords, words, tree, found, collected)
         nulls = [label for label in tree.labels if label.startswith("_") and label != NOISE_FOLDER]
         if nulls and not self.null_label:
             found.notes.append(f"{_some(nulls)} left out; data.null_label=_null_ takes what is in folders with a _")
         if self.null_label:
-            clips += _clips([path for label in nulls for path in tree.recordings(label, found)], self.null_label)
+            for label in nulls:
+                collected.add(tree.recordings(label, found), self.null_label)
         if self.unknown_share:
+            others = set(words).difference(keywords)
             for word in words:
-                if word not in keywords:
-                    clips += _clips(tree.recordings(word, found), word)
-        clips = self._split(self._without_bad(clips, found), found)
+                if word in others:
+                    collected.add(tree.recordings(word, found), word)
+        clips = self._split(self._without_bad(collected.table(), found), found)
         return keywords, clips, self._noise(found)
 
     def _noise(self, found: "Findings") -> list[Path]:
@@ -115,28 +153,31 @@ class FolderCorpus:
         if self.noise is not None:
             return _noise_files(self.noise, found)
         beside = self.root / NOISE_FOLDER
-        return _recordings(beside, found) if beside.is_dir() else []
+        if beside.is_dir():
+            return _paths([(beside, _recordings(beside, found))])
+        found.seen.plain.append(str(beside))  # no folder yet; tables do not list the root
+        return []
 
-    def _choose(self, keywords: Sequence[str], clips: list[Clip], noise: list[Path], found: "Findings") -> Corpus:
+    def _choose(self, keywords: Sequence[str], clips: ClipTable, noise: list[Path], found: "Findings") -> Corpus:
         """The corpus that the options make of what was found. A label with a `_` is one that the source wants."""
-        rest = [clip for clip in clips if clip.label not in keywords and not clip.label.startswith("_")]
-        clips = [clip for clip in clips if clip.label in keywords or clip.label.startswith("_")]
+        wanted = clips.labelled({*keywords, *(label for label in clips.labels if label.startswith("_"))})
+        rest, clips = clips.take(~wanted), clips.take(wanted)
         self._refuse_missing(keywords, clips, found)
         if self.max_files_per_word is not None:
             before = len(clips)
             clips = selection.limit_per_word(clips, self.max_files_per_word, self.seed)
             if before > len(clips):
                 found.notes.append(f"data.max_files_per_word leaves out {before - len(clips)} clips")
-        extra = self._unknown(clips, keywords, rest, found) + self._silence(clips, keywords, noise, found)
-        extra += self._negatives(keywords, found)
-        clips += extra
+        unknown = self._unknown(clips, keywords, rest, found)
+        silence = self._silence(clips, keywords, noise, found)
+        clips = ClipTable.joined([clips, unknown, silence, self._negatives(keywords, found)])
         self._check_splits(clips)
-        special = sorted({clip.label for clip in clips if clip.label.startswith("_")})
+        special = sorted({label for _, label in clips.counts() if label.startswith("_")})
         return Corpus(
             name=self.name,
             root=self.root,
             labels=(*special, *keywords),
-            clips=tuple(sorted(clips, key=_order)),
+            clips=clips.sorted(),
             noise=tuple(noise),
             refused=tuple(found.refused),
             notes=tuple(found.notes),
@@ -144,27 +185,27 @@ class FolderCorpus:
             noise_share=selection.STRETCHES["training"][1] if self.silence_share else 1.0,
         )
 
-    def _keyword_clips(self, keywords: Sequence[str], words: list[str], tree: "Tree", found: "Findings") -> list[Clip]:
-        clips = []
+    def _collect_keywords(
+        self, keywords: Sequence[str], words: list[str], tree: "Tree", found: "Findings", collected: "Collected"
+    ) -> None:
         for word in keywords:
             files = tree.recordings(word, found)
-            if not files and (self.words or self.required_splits) and words:
+            if not any(names for _, names in files) and (self.words or self.required_splits) and words:
                 inside = found.below(tree.folders.get(word, ()))
                 raise KwsError(
                     f"{self.root}: the word {word!r} has no clips{f' ({inside})' if inside else ''}; put recordings "
                     f"({USUAL}) directly into {self.root / word}, or choose other data.words ({_some(words)})"
                 )
-            clips += _clips(files, word)
-        if not clips:
+            collected.add(files, word)
+        if not collected.count:
             raise KwsError(
                 f"{self.root}: no clips; data.root should hold one folder per word with recordings ({USUAL}) in it, as "
                 "Speech Commands does"
             )
-        return clips
 
-    def _refuse_missing(self, keywords: Sequence[str], clips: list[Clip], found: "Findings") -> None:
+    def _refuse_missing(self, keywords: Sequence[str], clips: ClipTable, found: "Findings") -> None:
         """Every word needs clips to train on; where it lacks some to evaluate on, that is noted."""
-        there = {(clip.split, clip.label) for clip in clips}
+        there = clips.counts()
         for split in SPLITS:
             without = [word for word in keywords if (split, word) not in there]
             if without and split == "training" and split in self.required_splits and len(without) < len(keywords):
@@ -175,35 +216,37 @@ class FolderCorpus:
             if without:
                 found.notes.append(f"no clips of {_some(without)} for {split}")
 
-    def _without_bad(self, clips: list[Clip], found: "Findings") -> list[Clip]:
+    def _without_bad(self, clips: ClipTable, found: "Findings") -> ClipTable:
         if self.bad_list is None:
             return clips
+        found.seen.list(self.bad_list)
         bad, refused, _ = read_list(self.bad_list)
         found.refused += refused
-        good = [clip for clip in clips if _key(clip) not in bad]
+        good = clips.take(np.fromiter((name not in bad for name in _keys(clips)), bool, len(clips)))
         found.notes.append(f"{self.bad_list.name} leaves out {len(clips) - len(good)} clips")
         return good
 
-    def _unknown(self, clips: list[Clip], keywords: Sequence[str], rest: list[Clip], found: "Findings") -> list[Clip]:
+    def _unknown(self, clips: ClipTable, keywords: Sequence[str], rest: ClipTable, found: "Findings") -> ClipTable:
         if not self.unknown_share:
-            return []
-        if not rest:
+            return ClipTable.of(())
+        if not len(rest):
             raise KwsError(
                 f"{self.root}: no words are left over for {selection.UNKNOWN}; name the keywords in data.words, or set "
                 "data.unknown_share=0"
             )
         if math.isinf(self.unknown_share):
-            counts = Counter(clip.split for clip in rest)
+            counts = {split: len(rest.in_split(split)) for split in SPLITS}
         else:
             counts = selection.wanted(clips, keywords, self.unknown_share)
         chosen, notes = selection.unknown(rest, counts, self.seed, self.unknown_labels)
         found.notes += notes
         return chosen
 
-    def _silence(self, clips: list[Clip], keywords: Sequence[str], noise: list[Path], found: "Findings") -> list[Clip]:
+    def _silence(self, clips: ClipTable, keywords: Sequence[str], noise: list[Path], found: "Findings") -> ClipTable:
         if not self.silence_share:
-            return []
+            return ClipTable.of(())
         counts = selection.wanted(clips, keywords, self.silence_share)
+        found.seen.measured += map(str, noise)
         pieces, refused = selection.silence(noise, counts, self.silence_seconds, self.seed)
         found.refused += refused
         if not pieces:
@@ -211,74 +254,81 @@ class FolderCorpus:
                 f"{self.noise or self.root / NOISE_FOLDER}: no recordings to cut {selection.SILENCE} from; put some of "
                 f"at least {5 * self.silence_seconds:g} s there, or set data.silence_share=0"
             )
-        return pieces
+        return ClipTable.of(pieces)
 
-    def _negatives(self, keywords: Sequence[str], found: "Findings") -> list[Clip]:
-        folders = list(self.negatives)
-        if self.running_speech is not None and (spoken := self.running_speech.prepare(keywords)) is not None:
-            folders.append(spoken)
+    def _negatives(self, keywords: Sequence[str], found: "Findings") -> ClipTable:
+        folders = [*self.negatives, *map(Path, self._spoken(keywords))]
         paths = [path for folder in folders for path in _long_recordings(folder, found)]
+        found.seen.measured += map(str, paths)
         pieces, refused = selection.pieces(paths, self.silence_seconds)
         found.refused += refused
         if folders:
             found.notes.append(f"{selection.UNKNOWN}: {len(pieces)} pieces of long recordings for training")
         return pieces
 
-    def _split(self, clips: list[Clip], found: "Findings") -> list[Clip]:
+    def _split(self, clips: ClipTable, found: "Findings") -> ClipTable:
         """Put every clip into its split, by the lists that there are and the hash rule for the others."""
         if not self.lists.is_dir():
             raise KwsError(f"{self.lists}: the folder of the lists does not exist; correct data.lists or leave it out")
-        keys = [_key(clip) for clip in clips]
-        present = set(keys)
-        words = {name.split("/", 1)[0] for name in present}
         listed: dict[str, dict[str, str]] = {}
+        notes: dict[str, list[str]] = {}
         for split in SPLITS:
             path = self.lists / f"{split}_list.txt"
-            if not os.path.lexists(path):
-                continue
-            entries, refused, repeated = read_list(path)
-            found.refused += refused
-            if repeated:
-                found.notes.append(f"{path.name} names {repeated} clips more than once")
+            found.seen.list(path)
+            if os.path.lexists(path):
+                listed[split], refused, repeated = read_list(path)
+                found.refused += refused
+                notes[split] = [f"{path.name} names {repeated} clips more than once"] if repeated else []
+        splits, there = self._places(clips, listed)
+        words = {key(Path(clips.folders[code]).name) for code in np.unique(clips.folder)}
+        for split, entries in listed.items():
+            path = self.lists / f"{split}_list.txt"
             # A list of the whole corpus may well name words that this folder, or `words`, leaves out.
-            missing = [name for name in entries if name not in present and name.split("/", 1)[0] in words]
-            if others := len(entries) - len(missing) - len(present & entries.keys()):
+            missing = [name for name in entries if name not in there and name.split("/", 1)[0] in words]
+            present = sum(name in there for name in entries)
+            found.notes += notes[split]
+            if others := len(entries) - len(missing) - present:
                 found.notes.append(f"{path.name} names {others} clips of other words")
             found.refused += [Refusal(entries[name], f"named in {path.name}, but not there") for name in missing]
-            if entries and present.isdisjoint(entries):
+            if entries and not present:
                 raise KwsError(f"{path}: none of the {len(entries)} clips it names is in {self.root}; is it another's?")
-            listed[split] = entries
-        both = listed.get("validation", {}).keys() & listed.get("testing", {}).keys() & present
+        both = listed.get("validation", {}).keys() & listed.get("testing", {}).keys() & there
         found.refused += [
             Refusal(listed["testing"][name], "on both evaluation lists; kept for testing only") for name in sorted(both)
         ]
-        placed = []
-        for name, clip in zip(keys, clips, strict=True):
-            split = self._split_of(name, clip, listed)
-            if split:
-                placed.append(replace(clip, split=split))
+        placed = replace(clips, split=splits).take(splits >= 0)
         if len(placed) < len(clips):
             found.notes.append(f"{len(clips) - len(placed)} clips are on no list and were left out")
         return placed
 
-    def _split_of(self, name: str, clip: Clip, listed: dict[str, dict[str, str]]) -> str | None:
-        for split in ("testing", "validation", "training"):
-            if name in listed.get(split, ()):
-                return split
-        if "training" in listed:
-            return None
-        # Not by the whole name: a corpus that is re-encoded as FLAC keeps its splits.
-        drawn = clip.split or self._drawn(clip.path.stem)
-        return "training" if drawn in listed else drawn
+    def _places(self, clips: ClipTable, listed: dict[str, dict[str, str]]) -> tuple[np.ndarray, set[str]]:
+        """(N,) the split of each clip, -1 for none; and what the lists name that is there."""
+        splits, there = np.full(len(clips), -1, np.int8), set()
+        lists = [(SPLITS.index(split), listed[split]) for split in reversed(SPLITS) if listed.get(split)]
+        for row, name in enumerate(_keys(clips) if lists else ()):
+            for code, entries in lists:
+                if name in entries:
+                    there.add(name)
+                    splits[row] = max(splits[row], code)  # who is on both evaluation lists is tested on
+        if "training" not in listed:
+            drawn = {split: SPLITS.index("training" if split in listed else split) for split in SPLITS}
+            left, codes, last, code = np.flatnonzero(splits < 0), bytearray(), None, 0
+            # Not by the whole name: a corpus that is re-encoded as FLAC keeps its splits.
+            for speaker, own in zip(clips.speakers.take(left), plain(clips.split[left]), strict=True):
+                if (speaker, own) != last:  # clips of a speaker follow each other
+                    last = speaker, own
+                    code = drawn[SPLITS[own] if own >= 0 else set_of(speaker, *self.percentages.values())]
+                codes.append(code)
+            splits[left] = np.frombuffer(codes, np.int8)
+        return splits, there
 
     def _drawn(self, name: str) -> str:
         """The split of a speaker, or of a clip without one, by the hash rule."""
         return which_set(name, self.percentages["validation"], self.percentages["testing"])
 
-    def _check_splits(self, clips: list[Clip]) -> None:
-        counts = Counter(clip.split for clip in clips)
+    def _check_splits(self, clips: ClipTable) -> None:
         for split in self.required_splits:
-            if not counts[split]:
+            if not len(clips.in_split(split)):
                 raise KwsError(
                     f"{self.root}: no clips for {split} among {len(clips)}; record more, change "
                     f"data.validation_percentage and data.testing_percentage, or {self._naming(split)}"
@@ -311,9 +361,10 @@ class FolderCorpus:
 
 
 class Findings:
-    """What scanning collects on its way: refusals, and sentences for a report."""
+    """What scanning collects on its way: refusals, sentences for a report, and what it has looked at."""
 
     def __init__(self):
+        self.seen = Seen()
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
 
@@ -334,21 +385,26 @@ class Tree:
     def __init__(self, root: Path, found: Findings):
         self.folders: dict[str, list[Path]] = {}
         try:
-            entries = sorted(os.scandir(root), key=lambda entry: os.fsencode(entry.name))
+            entries = list(os.scandir(root))
         except FileNotFoundError as error:
             raise KwsError(f"{root}: the folder does not exist; set data.root to where the recordings are") from error
         except OSError as error:
             raise KwsError(f"{root}: cannot be read as a folder ({error.strerror}); correct data.root") from error
         if not entries:
             raise KwsError(f"{root}: the folder is empty; put one folder of recordings per word into it")
-        for entry in entries:
+        found.seen.folder(root, [os.fsencode(entry.name) for entry in entries])
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
             listed = entry.name.endswith("_list.txt")
             if not (entry.name.startswith(".") or listed) and os.path.isdir(entry.path):  # noqa: PTH112 - False for a loop
                 if entry.is_symlink() and root.resolve().is_relative_to(Path(entry.path).resolve()):
                     found.refuse(entry.path, "a link that leads back up")
+                    found.seen.unsure = True
                     continue
                 self.folders.setdefault(label_of(entry.name), []).append(Path(entry.path))
-            elif entry.name.lower().endswith(EXTENSIONS):
+                continue
+            if not (entry.name.startswith(".") or listed):
+                found.seen.plain.append(entry.path)
+            if entry.name.lower().endswith(EXTENSIONS):
                 found.refuse(entry.path, "lies beside the words' folders, not in one")
 
     @property
@@ -356,9 +412,50 @@ class Tree:
         """Every folder's label, sorted."""
         return sorted(self.folders)
 
-    def recordings(self, label: str, found: Findings) -> list[Path]:
-        """The recordings of one label, sorted by name."""
-        return [path for folder in self.folders.get(label, ()) for path in _recordings(folder, found)]
+    def recordings(self, label: str, found: Findings) -> list["Found"]:
+        """The recordings of one label, folder by folder."""
+        return [(folder, _recordings(folder, found)) for folder in self.folders.get(label, ())]
+
+
+Found = tuple[Path, list[bytes]]
+"""A folder, and the names of the recordings in it, sorted."""
+
+
+class Collected:
+    """Clips that are in no split yet, gathered folder by folder."""
+
+    def __init__(self):
+        self.count = 0
+        self.folders: dict[str, int] = {}
+        self.labels: dict[str, int] = {}
+        self.rows: list[tuple[int, int, int]] = []  # of each folder: its code, its label's, and how many clips
+        self.names, self.speakers = StringsBuilder(), StringsBuilder()
+
+    def add(self, files: Sequence[Found], label: str) -> None:
+        """The recordings of a label."""
+        for folder, names in files:
+            if names:
+                code = self.folders.setdefault(str(folder), len(self.folders))
+                self.rows.append((code, self.labels.setdefault(label, len(self.labels)), len(names)))
+                self.names.extend(names)
+                self.speakers.extend([speaker_in(name) for name in names])
+                self.count += len(names)
+
+    def table(self) -> ClipTable:
+        """All of them."""
+        folder, label, counts = np.array(self.rows, np.int32).reshape(-1, 3).T
+        nothing = np.full(self.count, np.nan)
+        return ClipTable(
+            folders=tuple(self.folders),
+            labels=tuple(self.labels),
+            folder=np.repeat(folder, counts),
+            names=self.names.built(),
+            label=np.repeat(label, counts),
+            speakers=self.speakers.built(),
+            split=np.full(self.count, -1, np.int8),
+            start=nothing,
+            duration=nothing,
+        )
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -368,35 +465,47 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _recordings(folder: Path, found: Findings) -> list[Path]:
-    """The recordings in one folder, sorted by name; whatever else may be one is refused."""
+def _recordings(folder: Path, found: Findings) -> list[bytes]:
+    """The names of the recordings in one folder, sorted; whatever else may be one is refused."""
     try:
-        with os.scandir(folder) as scan:
-            entries = sorted((os.fsencode(entry.name), _is_folder(entry)) for entry in scan)
+        with os.scandir(os.fsencode(folder)) as scan:
+            entries = [(entry.name, _is_folder(entry)) for entry in scan]
     except OSError as error:
         raise KwsError(f"{folder}: cannot be read ({error.strerror}); correct the path or its permissions") from error
-    kept: dict[str, str] = {}
-    for name, is_folder in ((os.fsdecode(name), is_folder) for name, is_folder in entries):
-        ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - for speed
+    found.seen.folder(folder, [name for name, _ in entries])
+    kept: dict[bytes, bytes] = {}
+    for name, is_folder in sorted(entries):
+        base, _, ending = name.rpartition(b".")
+        if ending in _USUAL and name[0] != _DOT:  # most are; the rest of this loop takes its time
+            if kept.setdefault(base, name) != name:
+                found.refuse(folder / os.fsdecode(name), "the same clip in another format")
+            continue
+        found.seen.times(folder)
+        ending = os.fsdecode(os.path.splitext(name)[1].lower())  # noqa: PTH122 - as above
         if is_folder and ending not in EXTENSIONS:
-            for inner, _, files in os.walk(folder / name):
+            for inner, _, files in os.walk(folder / os.fsdecode(name)):
+                found.seen.times(inner)
                 for file in sorted(files):
                     if file.lower().endswith(EXTENSIONS):
                         found.refuse(Path(inner, file), "lies a level deeper than <word>/<clip>")
-        elif name.startswith("."):
-            if ending in EXTENSIONS and not name.startswith("._"):  # those are what macOS remembers of a file
-                found.refuse(folder / name, "a hidden file")
+        elif name.startswith(b"."):
+            if ending in EXTENSIONS and not name.startswith(b"._"):  # those are what macOS remembers of a file
+                found.refuse(folder / os.fsdecode(name), "a hidden file")
         elif ending in EXTENSIONS:
-            earlier = kept.setdefault(name[: -len(ending)], name)
-            if earlier != name:
-                found.refuse(folder / name, "the same clip in another format")
+            if kept.setdefault(base, name) != name:
+                found.refuse(folder / os.fsdecode(name), "the same clip in another format")
         elif ending not in BESIDE:
-            found.refuse(folder / name, f"no recording by its name ({ending or 'without an ending'})")
-    return [folder / name for name in kept.values()]
+            reason = f"no recording by its name ({ending or 'without an ending'})"
+            found.refuse(folder / os.fsdecode(name), reason)
+    return list(kept.values())
+
+
+def _paths(files: Iterable[Found]) -> list[Path]:
+    return [folder / os.fsdecode(name) for folder, names in files for name in names]
 
 
 def _noise_files(folder: Path, found: Findings) -> list[Path]:
-    paths = _recordings(folder, found)
+    paths = _paths([(folder, _recordings(folder, found))])
     if not paths:
         raise KwsError(f"{folder}: no background recordings; put some ({USUAL}) there, or leave data.noise out")
     return paths
@@ -405,7 +514,8 @@ def _noise_files(folder: Path, found: Findings) -> list[Path]:
 def _long_recordings(folder: Path, found: Findings) -> list[Path]:
     if not folder.is_dir():
         raise KwsError(f"data.negatives: {folder} is no folder; name one with long recordings in it")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = files_below(folder)
+    found.seen.tree(folder, files)
     paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise KwsError(f"data.negatives: {folder} holds no recording ({USUAL})")
@@ -415,17 +525,13 @@ def _long_recordings(folder: Path, found: Findings) -> list[Path]:
     return paths
 
 
-def _clips(paths: Sequence[Path], label: str) -> list[Clip]:
-    """Clips that are in no split yet."""
-    return [Clip(path, label, speaker_of(path.name), "") for path in paths]
-
-
-def _key(clip: Clip) -> str:
-    return key(f"{clip.path.parent.name}/{clip.path.name}")
-
-
-def _order(clip: Clip) -> tuple:
-    return SPLITS.index(clip.split), clip.label, os.fsencode(clip.path), clip.start or 0.0
+def _keys(clips: ClipTable) -> Iterator[str]:
+    """What a line of a list and each clip have in common."""
+    folders = [Path(folder).name for folder in clips.folders]
+    return (
+        key(f"{folders[folder]}/{os.fsdecode(name)}")
+        for folder, name in zip(plain(clips.folder), clips.names, strict=True)
+    )
 
 
 def label_of(folder: str) -> str:

@@ -6,10 +6,14 @@ import os
 import unicodedata
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from kws.corpus.audio import EXTENSIONS
-from kws.corpus.base import SPLITS, Corpus, Refusal
+from kws.corpus.base import Corpus, Refusal
+from kws.corpus.clips import SPLITS
 from kws.support.errors import KwsError
 from kws.support.files import atomic
+from kws.support.strings import plain
 
 
 def key(entry: str) -> str:
@@ -73,17 +77,19 @@ def write_lists(corpus: Corpus, folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     written = []
     for split in SPLITS:
-        clips = [clip for clip in corpus.split(split) if clip.start is None]
-        lines = sorted(os.fsencode(_line(f"{clip.path.parent.name}/{clip.path.name}")) for clip in clips)
-        written.append(_write(folder / f"{split}_list.txt", lines))
+        clips = corpus.split(split)
+        clips = clips.take(np.isnan(clips.start))
+        words = [os.fsencode(Path(word).name) + b"/" for word in clips.folders]
+        entries = (words[word] + name for word, name in zip(plain(clips.folder), clips.names, strict=True))
+        written.append(_write(folder / f"{split}_list.txt", sorted(map(_line, entries))))
     written.append(_write(folder / "categories.txt", [os.fsencode(label) for label in corpus.labels]))
     return written
 
 
-def _line(entry: str) -> str:
+def _line(entry: bytes) -> bytes:
     """An entry as a line: itself, or a JSON string where reading the line back would give something else."""
-    safe = entry == entry.strip(" \t\r") and "\n" not in entry and not entry.startswith('"')
-    return entry if safe else json.dumps(entry)
+    safe = entry == entry.strip(b" \t\r") and b"\n" not in entry and not entry.startswith(b'"')
+    return entry if safe else json.dumps(os.fsdecode(entry)).encode()
 
 
 def _write(path: Path, lines: list[bytes]) -> Path:

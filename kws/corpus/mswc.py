@@ -55,8 +55,14 @@ class MswcCorpus(TableCorpus):
         name = name or "-".join(["mswc", *(languages or ())])
         super().__init__(Path(root), words, name, Columns(COLUMNS, others=("valid",)), **options)
 
+    def _settings(self) -> list:
+        self.tables = []  # those of the last scan
+        return [*super()._settings(), self.languages, self.valid_only]
+
     def _find(self, found: Findings) -> tuple[Sequence[str], list[Clip], list[Path]]:
         there = languages_in(self.root)
+        for folder in folders_of(self.root):
+            found.seen.folder(folder, os.listdir(os.fsencode(folder)))  # noqa: PTH208 - bytes
         languages = sorted(there) if self.languages is None else self.languages
         if missing := [language for language in languages if language not in there]:
             raise KwsError(
@@ -107,9 +113,8 @@ def languages_in(root: Path) -> dict[str, list[Table]]:
     """
     if not root.is_dir():
         raise KwsError(f"{root}: no folder; unpack Multilingual Spoken Words there ({SITE}), or correct data.root")
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     found: dict[str, list[Table]] = {}
-    for folder in (place for each in folders for place in (each, each / "splits")):
+    for folder in folders_of(root):
         for path in sorted(folder.glob("*_splits.csv")):
             language = path.name.removesuffix("_splits.csv")
             if (clips := _clips_of(language, folder)) is not None:
@@ -120,6 +125,12 @@ def languages_in(root: Path) -> dict[str, list[Table]]:
                 parts = {folder / f"{language}_{name}.csv": SPLIT_NAMES[name] for name in ("train", "dev", "test")}
                 found[language] = [Table(part, clips, split) for part, split in parts.items() if part.is_file()]
     return found
+
+
+def folders_of(root: Path) -> list[Path]:
+    """Where tables may lie."""
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    return [place for each in folders for place in (each, each / "splits") if place.is_dir()]
 
 
 def _clips_of(language: str, folder: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """A survey of a corpus as a table, a picture and a JSON file."""
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from kws.corpus.survey import SILENT, Survey
 from kws.support.files import atomic, write_json
 from kws.support.pictures import plain, without_harm
 
+MOST_WORDS = 100  # in the table and in the picture
+FEW = 8  # words that are named one by one where they lack the same
 EXAMPLES = 3  # names shown of each kind of trouble; the JSON file has all
 
 
@@ -27,8 +30,10 @@ def print_report(survey: Survey, console: Console) -> None:
     table.add_column("word")
     for split in (*SPLITS, "all"):
         table.add_column(split, justify="right")
-    for label in corpus.labels:
+    for label in that_matter(survey):
         table.add_row(escape(label), *(_cell(survey.totals(label, split)) for split in (*SPLITS, None)))
+    if len(corpus.labels) > MOST_WORDS:
+        table.add_row(f"… {len(corpus.labels) - MOST_WORDS:,} more")
     table.add_section()
     table.add_row("all", *(_cell(survey.totals(None, split)) for split in (*SPLITS, None)))
     console.print(table)
@@ -41,6 +46,13 @@ def print_report(survey: Survey, console: Console) -> None:
     console.print(f"background recordings: {len(corpus.noise)}")
     for sentence in findings(survey):
         console.print(f"[yellow]•[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+
+
+def that_matter(survey: Survey) -> list[str]:
+    """The labels that are shown, in their order: of many those with the fewest clips for training."""
+    labels = survey.corpus.labels
+    counts = [survey.totals(label, "training")["clips"] for label in labels]
+    return [labels[index] for index in np.sort(np.argsort(counts, kind="stable")[:MOST_WORDS])]
 
 
 def findings(survey: Survey) -> list[str]:
@@ -75,12 +87,17 @@ def findings(survey: Survey) -> list[str]:
     add(pairs(plain), "recording is there more than once", "recordings are there more than once")
     add(survey.silent, f"clip is silent (below {SILENT:g} dBFS)", f"clips are silent (below {SILENT:g} dBFS)")
     add(survey.clipped, "clip is clipped", "clips are clipped")
-    if len(rates := {m.rate for m in survey.measured.values()}) > 1:
-        sentences.append(f"{len(rates)} sampling rates: {', '.join(f'{rate} Hz' for rate in sorted(rates))}")
+    if len(rates := np.unique(survey.measured["rate"])) > 1:
+        sentences.append(f"{len(rates)} sampling rates: {', '.join(f'{rate} Hz' for rate in rates)}")
+    incomplete = defaultdict(list)
     for label in survey.corpus.labels:
         lacking = [split for split in SPLITS if not survey.totals(label, split)["clips"]]
         if lacking:
-            sentences.append(f"{label} has no clips for {' and '.join(lacking)}")
+            incomplete[" and ".join(lacking)].append(label)
+    for lacking, labels in incomplete.items():
+        many = len(labels) > FEW
+        names = [f"{', '.join(labels[:FEW])} and {len(labels) - FEW:,} more words have"] if many else None
+        sentences += [f"{label} no clips for {lacking}" for label in names or [f"{label} has" for label in labels]]
     add(
         [f"{survey.name(r.path)} ({r.reason})" for r in survey.corpus.refused],
         "entry was refused",
@@ -91,21 +108,22 @@ def findings(survey: Survey) -> list[str]:
 
 def picture(survey: Survey) -> Figure:
     """Clips per word and split, and how long and how loud they are."""
-    corpus = survey.corpus
-    figure = Figure(figsize=(10, 4 + 0.1 * len(corpus.labels)), layout="constrained")
+    corpus, labels = survey.corpus, that_matter(survey)
+    figure = Figure(figsize=(10, 4 + 0.1 * len(labels)), layout="constrained")
     axes = figure.subplot_mosaic([["words", "seconds"], ["words", "levels"]])
-    start = np.zeros(len(corpus.labels))
+    start = np.zeros(len(labels))
     for split in SPLITS:
-        counts = np.array([survey.totals(label, split)["clips"] for label in corpus.labels])
+        counts = np.array([survey.totals(label, split)["clips"] for label in labels])
         axes["words"].barh(range(len(counts)), counts, left=start, label=split)
         start += counts
-    axes["words"].set_yticks(range(len(corpus.labels)), [plain(label) for label in corpus.labels], fontsize=7)
+    axes["words"].set_yticks(range(len(labels)), [plain(label) for label in labels], fontsize=7)
     axes["words"].invert_yaxis()
-    axes["words"].set_xlabel("clips")
+    left_out = len(corpus.labels) - len(labels)
+    axes["words"].set_xlabel(f"clips; {left_out:,} words that have more are left out" if left_out else "clips")
     axes["words"].legend(fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    axes["seconds"].hist([m.seconds for m in survey.measured.values()], bins=40)
+    axes["seconds"].hist(survey.measured["seconds"], bins=40)
     axes["seconds"].set(xlabel="length, s", ylabel="clips", yscale="log")
-    axes["levels"].hist([m.loudest for m in survey.measured.values()], bins=40)
+    axes["levels"].hist(survey.measured["loudest"], bins=40)
     axes["levels"].axvline(SILENT, color="C3", linewidth=1)
     axes["levels"].set(xlabel="level of the loudest tenth of a second, dBFS", ylabel="clips", yscale="log")
     figure.suptitle(plain(corpus.name))

@@ -4,16 +4,20 @@ Every choice follows from the seed and the clips' names, not from their order: a
 """
 
 import hashlib
+import math
 import os
 import random
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from kws.corpus import audio
-from kws.corpus.base import SPLITS, Clip, Refusal
+from kws.corpus.base import Refusal
+from kws.corpus.clips import SPLITS, Clip, ClipTable, stem
 from kws.support.errors import BrokenRecording
+from kws.support.strings import plain
 
 UNKNOWN, SILENCE, NULL = "_unknown_", "_silence_", "_null_"
 NO_SPEECH = (SILENCE, NULL)
@@ -29,55 +33,94 @@ def is_other_speech(label: str) -> bool:
 STRETCHES = {"training": (0.0, 0.6), "validation": (0.6, 0.8), "testing": (0.8, 1.0)}
 
 
-def limit_per_word(clips: Iterable[Clip], limit: int, seed: int) -> list[Clip]:
+def limit_per_word(clips: Iterable[Clip], limit: int, seed: int) -> ClipTable:
     """At most `limit` training clips of each label; validation and testing stay whole.
 
     Balanced over speakers: every speaker's first clip comes before anybody's second.
     """
-    kept, training = [], defaultdict(list)
-    for clip in clips:
-        if clip.split == "training":
-            training[clip.label].append(clip)
-        else:
-            kept.append(clip)
-    for candidates in training.values():
-        takes: Counter[str] = Counter()
-        ranked = []
-        for clip in sorted(candidates, key=lambda clip: draw(seed, clip.path)):
-            ranked.append((takes[clip.speaker], draw(seed, clip.path), clip))
-            takes[clip.speaker] += 1
-        ranked.sort(key=lambda row: row[:2])
-        kept += [clip for _, _, clip in ranked[:limit]]
-    return kept
+    clips = ClipTable.of(clips)
+    training = clips.split == SPLITS.index("training")
+    candidates = clips.take(training)
+    drawn, label = draws(candidates, seed), candidates.label
+    turn = _turns(drawn, label, candidates.speakers.codes())
+    order = np.lexsort((drawn, turn, _appearance(label)[label]))
+    kept = order[_places(label[order]) < limit]
+    return ClipTable.joined([clips.take(~training), candidates.take(kept)])
 
 
 def wanted(clips: Iterable[Clip], keywords: Sequence[str], share: float) -> dict[str, int]:
     """How many clips `share` asks for in each split, relative to the mean number of clips of a keyword there."""
-    counts = Counter(clip.split for clip in clips if clip.label in set(keywords))
-    return {split: round(share * counts[split] / len(keywords)) for split in SPLITS}
+    clips = ClipTable.of(clips)
+    spoken = clips.split[clips.labelled(keywords)]
+    return {split: round(share * int((spoken == code).sum()) / len(keywords)) for code, split in enumerate(SPLITS)}
 
 
 def unknown(
     rest: Iterable[Clip], counts: dict[str, int], seed: int, own_labels: bool = False
-) -> tuple[list[Clip], list[str]]:
+) -> tuple[ClipTable, list[str]]:
     """`counts[split]` clips of other words, as `_unknown_`, evenly over these words; and notes on what is lacking.
 
     With `own_labels` each word is a label of its own, `_word_`: still none that is reported.
     """
-    pools: dict[str, dict[str, list[Clip]]] = {split: defaultdict(list) for split in SPLITS}
-    for clip in rest:
-        pools[clip.split][clip.label].append(clip)
+    rest = ClipTable.of(rest)
+    words = np.array([_number(draw(seed, Path(word))) for word in rest.labels], np.uint64)
     chosen, notes = [], []
     for split, count in counts.items():
-        rows = []
-        for word, candidates in pools[split].items():
-            candidates.sort(key=lambda clip: draw(seed, clip.path, clip.start))
-            rows += [(turn, draw(seed, Path(word)), clip) for turn, clip in enumerate(candidates)]
-        rows.sort(key=lambda row: row[:2])
-        chosen += [replace(clip, label=f"_{clip.label}_" if own_labels else UNKNOWN) for _, _, clip in rows[:count]]
-        if len(rows) < count:
-            notes.append(f"{UNKNOWN}: {len(rows)} clips of other words for {split}, {count} were asked for")
-    return chosen, notes
+        pool = rest.in_split(split)
+        if len(pool) > count:
+            drawn, label = draws(pool, seed, pieces=True), pool.label
+            turn = _turns(drawn, label, np.zeros_like(label))
+            # Words whose draws are the same, if there ever are two, come in the order of their first clips.
+            order = np.lexsort((_appearance(label)[label], words[label], turn))
+            pool = pool.take(order[:count])
+        elif len(pool) < count:
+            notes.append(f"{UNKNOWN}: {len(pool)} clips of other words for {split}, {count} were asked for")
+        chosen.append(pool)
+    return ClipTable.joined(chosen).relabelled(lambda word: f"_{word}_" if own_labels else UNKNOWN), notes
+
+
+def draws(clips: ClipTable, seed: int, pieces: bool = False) -> np.ndarray:
+    """(N,) uint64: `draw` of each clip's file, or of each piece of it."""
+    key = str(seed).encode()
+    parents = [b"".join(os.fsencode(part) + b"/" for part in Path(folder).parts[-1:]) for folder in clips.folders]
+    starts = plain(clips.start if pieces else np.full(len(clips), np.nan))
+    numbers = (
+        hashlib.blake2b(
+            parents[folder] + stem(name) + (b"" if math.isnan(start) else b"/%a" % start), digest_size=8, key=key
+        ).digest()
+        for folder, name, start in zip(plain(clips.folder), clips.names, starts, strict=True)
+    )
+    return np.frombuffer(b"".join(numbers), ">u8").astype(np.uint64)
+
+
+def _number(drawn: bytes) -> int:
+    return int.from_bytes(drawn, "big")
+
+
+def _turns(drawn: np.ndarray, label: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """(N,): how many of the same label and member are drawn before each."""
+    order = np.lexsort((drawn, member, label))
+    turns = np.empty(len(order), np.int64)
+    turns[order] = _places(label[order], member[order])
+    return turns
+
+
+def _places(*columns: np.ndarray) -> np.ndarray:
+    """(N,): the place of each row among its neighbours that have the same values, from 0."""
+    rows = np.arange(len(columns[0]))
+    new = np.zeros(len(rows), bool)
+    new[:1] = True
+    for column in columns:
+        new[1:] |= column[1:] != column[:-1]
+    return rows - np.maximum.accumulate(np.where(new, rows, 0))
+
+
+def _appearance(label: np.ndarray) -> np.ndarray:
+    """Of each code, where it comes first."""
+    first = np.zeros(int(label.max(initial=-1)) + 1, np.int64)
+    codes, places = np.unique(label, return_index=True)
+    first[codes] = places
+    return first
 
 
 def silence(
@@ -110,9 +153,9 @@ def silence(
     return clips, refused
 
 
-def pieces(paths: Iterable[Path], seconds: float) -> tuple[list[Clip], list[Refusal]]:
+def pieces(paths: Iterable[Path], seconds: float) -> tuple[ClipTable, list[Refusal]]:
     """Long recordings cut into pieces of `seconds` seconds from their beginning, as `_unknown_` clips for training."""
-    clips, refused = [], []
+    recordings, counts, refused = [], [], []
     for path in paths:
         try:
             length = audio.length(path)
@@ -122,8 +165,10 @@ def pieces(paths: Iterable[Path], seconds: float) -> tuple[list[Clip], list[Refu
         count = int(length / seconds)
         if not count:
             refused.append(Refusal(str(path), f"{length:.1f} s are too short for a piece of {seconds:g} s"))
-        clips += [Clip(path, UNKNOWN, path.stem, "training", number * seconds, seconds) for number in range(count)]
-    return clips, refused
+        recordings.append(Clip(path, UNKNOWN, path.stem, "training", 0.0, seconds))
+        counts.append(count)
+    rows = np.repeat(np.arange(len(recordings)), np.array(counts, np.int64))
+    return replace(ClipTable.of(recordings).take(rows), start=_places(rows) * float(seconds)), refused
 
 
 def draw(seed: int, path: Path, start: float | None = None) -> bytes:

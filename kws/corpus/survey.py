@@ -2,17 +2,18 @@
 
 import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from kws.corpus import audio
-from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, printable
+from kws.corpus.base import Corpus, Refusal, printable
+from kws.corpus.clips import SPLITS, Clip, ClipTable
 from kws.support.errors import BrokenRecording
 
 CLIPPED_RUN = 3  # samples in a row at full scale: a waveform that was cut off, not one that just reaches it
@@ -38,32 +39,50 @@ class Measurement:
         return self.loudest < SILENT
 
 
+COLUMNS = np.dtype(
+    [("rate", "i4"), ("seconds", "f8"), ("level", "f8"), ("loudest", "f8"), ("clipped", "?"), ("content", "S32")]
+)
+"""Measurements of many clips: their fields."""
+
+
 @dataclass(frozen=True)
 class Survey:
-    """A corpus and what listening to it found. Paths are relative to the corpus and printable."""
+    """A corpus and what listening to it found. Paths are relative to the corpus and printable.
+
+    clips       those that could be read
+    measured    (N,) of `COLUMNS`, a row for each of them
+    unreadable  the others
+    """
 
     corpus: Corpus
-    measured: dict[Clip, Measurement]
+    clips: ClipTable
+    measured: np.ndarray
     unreadable: tuple[Refusal, ...]
 
     @cached_property
-    def cells(self) -> dict[tuple[str | None, str | None], list[Clip]]:
-        """The readable clips by label and split; None stands for all."""
-        groups = defaultdict(list)
-        for clip in self.measured:
-            for label in (clip.label, None):
-                for split in (clip.split, None):
-                    groups[label, split].append(clip)
-        return dict(groups)
+    def cells(self) -> dict[tuple[str | None, str | None], dict]:
+        """`totals` of every label and split that has clips; None stands for all."""
+        clips, speakers = self.clips, self.clips.speakers.codes()
+        labels, splits = (*clips.labels, None), (*SPLITS, None)
+        found = {}
+        for label in (clips.label, np.full_like(clips.label, len(clips.labels))):
+            for split in (clips.split, np.full_like(clips.split, len(SPLITS))):
+                cell = label.astype(np.int64) * len(splits) + split
+                size = len(labels) * len(splits)
+                counts, seconds = np.bincount(cell, minlength=size), np.bincount(cell, self.measured["seconds"], size)
+                different = np.unique(np.stack([cell, speakers]), axis=1)[0]
+                people = np.bincount(different, minlength=size)
+                for code in np.flatnonzero(counts).tolist():
+                    found[labels[code // len(splits)], splits[code % len(splits)]] = {
+                        "clips": int(counts[code]),
+                        "speakers": int(people[code]),
+                        "seconds": round(float(seconds[code]), 2),
+                    }
+        return found
 
     def totals(self, label: str | None = None, split: str | None = None) -> dict:
         """Clips, speakers and seconds of a label and split; None: of all."""
-        clips = self.cells.get((label, split), [])
-        return {
-            "clips": len(clips),
-            "speakers": len({clip.speaker for clip in clips}),
-            "seconds": round(sum(self.measured[clip].seconds for clip in clips), 2),
-        }
+        return self.cells.get((label, split), {"clips": 0, "speakers": 0, "seconds": 0})
 
     def name(self, path: Path | str) -> str:
         """A path as it is shown."""
@@ -71,21 +90,21 @@ class Survey:
 
     @property
     def clipped(self) -> list[str]:
-        return [self.name(clip.path) for clip, m in self.measured.items() if m.clipped]
+        return [self.name(clip.path) for clip in self.clips.take(self.measured["clipped"])]
 
     @property
     def silent(self) -> list[str]:
-        return [
-            self.name(clip.path) for clip, m in self.measured.items() if m.silent and not clip.label.startswith("_")
-        ]
+        silent = self.clips.take(self.measured["loudest"] < SILENT)
+        return [self.name(clip.path) for clip in silent if not clip.label.startswith("_")]
 
-    @property
+    @cached_property
     def duplicates(self) -> list[list[Clip]]:
         """Groups of clips with the same samples."""
+        _, which, counts = np.unique(self.measured["content"], return_inverse=True, return_counts=True)
         groups = defaultdict(list)
-        for clip, measurement in self.measured.items():
-            groups[measurement.content].append(clip)
-        return [group for group in groups.values() if len(group) > 1]
+        for row in np.flatnonzero(counts[which] > 1).tolist():
+            groups[which[row]].append(self.clips[row])
+        return list(groups.values())
 
     @property
     def misplaced_duplicates(self) -> list[list[Clip]]:
@@ -95,19 +114,18 @@ class Survey:
     @property
     def straddling_speakers(self) -> dict[str, list[str]]:
         """Speakers with clips in more than one split, and which."""
-        splits = defaultdict(set)
-        for clip in self.corpus.clips:
-            splits[clip.speaker].add(clip.split)
-        return {
-            printable(speaker): sorted(found, key=SPLITS.index)
-            for speaker, found in sorted(splits.items())
-            if len(found) > 1
-        }
+        clips, codes = self.corpus.clips, self.corpus.clips.speakers.codes()
+        pairs, first = np.unique(np.stack([codes, clips.split]), axis=1, return_index=True)
+        several = np.flatnonzero(np.bincount(pairs[0])[pairs[0]] > 1).tolist()
+        splits = defaultdict(list)
+        for pair in several:
+            splits[os.fsdecode(clips.speakers[first[pair]])].append(SPLITS[pairs[1, pair]])
+        return {printable(speaker): found for speaker, found in sorted(splits.items())}
 
     def as_dict(self) -> dict:
         """Everything, for a JSON file."""
-        corpus, levels = self.corpus, sorted(m.level for m in self.measured.values())
-        show = self.name
+        corpus, show = self.corpus, self.name
+        rates, counts = np.unique(self.measured["rate"], return_counts=True)
         return {
             "name": corpus.name,
             "fingerprint": corpus.fingerprint(),
@@ -118,9 +136,9 @@ class Survey:
                 label: {"total": self.totals(label)} | {split: self.totals(label, split) for split in SPLITS}
                 for label in corpus.labels
             },
-            "rates": {str(rate): n for rate, n in sorted(Counter(m.rate for m in self.measured.values()).items())},
-            "seconds": _quantiles([m.seconds for m in self.measured.values()]),
-            "level_dbfs": _quantiles(levels),
+            "rates": {str(rate): n for rate, n in zip(rates.tolist(), counts.tolist(), strict=True)},
+            "seconds": _quantiles(self.measured["seconds"]),
+            "level_dbfs": _quantiles(self.measured["level"]),
             "noise": [show(path) for path in corpus.noise],
             "clipped": self.clipped,
             "silent": self.silent,
@@ -135,18 +153,20 @@ class Survey:
 
 def survey(corpus: Corpus, workers: int = 2, advance: Callable[[int], None] | None = None) -> Survey:
     """Listen to every clip of `corpus`; `advance(n)` is called as clips are done."""
-    chunks = [corpus.clips[i : i + CHUNK] for i in range(0, len(corpus.clips), CHUNK)]
-    measured, unreadable = {}, []
+    clips, rows, unreadable = corpus.clips, [], []
+    readable = np.ones(len(clips), bool)
+    chunks = [clips[first : first + CHUNK] for first in range(0, len(clips), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:
-        for chunk, results in zip(chunks, pool.map(_measure_all, chunks), strict=True):
-            for clip, result in zip(chunk, results, strict=True):
+        for number, results in enumerate(pool.map(_measure_all, chunks)):
+            for row, result in enumerate(results, start=number * CHUNK):
                 if isinstance(result, Refusal):
                     unreadable.append(result)
-                else:
-                    measured[clip] = result
+                    readable[row] = False
+            good = [astuple(result) for result in results if not isinstance(result, Refusal)]
+            rows.append(np.array(good, COLUMNS))
             if advance is not None:
-                advance(len(chunk))
-    return Survey(corpus, measured, tuple(unreadable))
+                advance(len(results))
+    return Survey(corpus, clips.take(readable), np.concatenate([np.zeros(0, COLUMNS), *rows]), tuple(unreadable))
 
 
 def _measure_all(clips: Iterable[Clip]) -> list[Measurement | Refusal]:
@@ -182,8 +202,8 @@ def _decibels(power: float) -> float:
     return round(max(10 * float(np.log10(power)), FLOOR), 2) if power > 0 else FLOOR
 
 
-def _quantiles(values: list[float]) -> dict[str, float]:
-    if not values:
+def _quantiles(values: np.ndarray) -> dict[str, float]:
+    if not len(values):
         return {}
     names = {"lowest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "highest": 1.0}
     return {name: round(float(np.quantile(values, share)), 3) for name, share in names.items()}

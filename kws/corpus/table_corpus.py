@@ -7,8 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kws.corpus import selection, tables
 from kws.corpus.base import SPEAKER_MARK, Clip, by_reason, printable, speaker_of
+from kws.corpus.clips import ClipTable
 from kws.corpus.columns import Columns, listed
 from kws.corpus.folder import NOISE_FOLDER, Findings, FolderCorpus, label_of
 from kws.corpus.lists import key
@@ -61,7 +64,11 @@ class TableCorpus(FolderCorpus):
         self.never_others: frozenset[str] = frozenset()  # words that must not be among `_unknown_`
         self.tables: list[Table] = []
 
-    def _find(self, found: Findings) -> tuple[Sequence[str], list[Clip], list[Path]]:
+    def _settings(self) -> list:
+        tables = [list(map(str, table)) for table in self.tables]
+        return [*super()._settings(), tables, self.columns.own, sorted(self.never_others)]
+
+    def _find(self, found: Findings) -> tuple[Sequence[str], ClipTable, list[Path]]:
         reading = Reading(found, self.words)
         for table in self.tables:
             self._read(table, reading)
@@ -77,10 +84,11 @@ class TableCorpus(FolderCorpus):
             )
         if not keywords:
             raise KwsError(f"{place}: no row with a word can be used ({reading.reasons() or 'there is none'})")
-        clips = self._split(self._without_bad(self._placed(reading), found), found)
+        clips = self._split(self._without_bad(ClipTable.of(self._placed(reading)), found), found)
         return keywords, clips, list(dict.fromkeys([*reading.noise, *self._noise(found)]))
 
     def _read(self, table: Table, reading: "Reading") -> None:
+        reading.findings.seen.list(table.path)
         for row in tables.read(table.path, self.columns):
             try:
                 if row.refused:
@@ -152,6 +160,7 @@ class TableCorpus(FolderCorpus):
         if path != reading.last:  # the pieces of a recording follow one another
             there = self._there(path)
             if there is None:
+                reading.missing(path)
                 raise Unusable("it names a file that is not there")
             reading.last, reading.found_path = path, Path(there)
         return reading.found_path
@@ -177,11 +186,11 @@ class TableCorpus(FolderCorpus):
             placed.append(clip)
         return placed
 
-    def _split(self, clips: list[Clip], found: Findings) -> list[Clip]:
+    def _split(self, clips: ClipTable, found: Findings) -> ClipTable:
         """By the lists, where there are any."""
         if self.lists is None:
             return clips
-        whole = [clip for clip in clips if clip.start is None]
+        whole = clips.take(np.isnan(clips.start))
         paths: dict[str, Path] = {}
         for clip in whole:
             name = f"{clip.path.parent.name}/{clip.path.name}"
@@ -190,7 +199,7 @@ class TableCorpus(FolderCorpus):
                     f"data.lists={self.lists}: {printable(name)} would be {printable(str(other))} and "
                     f"{printable(str(clip.path))} of this manifest; leave data.lists out, and say the splits there"
                 )
-        return super()._split(whole, found) + [clip for clip in clips if clip.start is not None]
+        return super()._split(whole, found) + clips.take(~np.isnan(clips.start))
 
     def _naming(self, split: str) -> str:
         return f"name some with the split {split} in {listed([table.path.name for table in self.tables])}"
@@ -235,6 +244,11 @@ class Reading:
         if first.label != clip.label:
             raise Unusable("the same clip again, with another label; the first one counts")
         raise Unusable(f"the same clip again{', in another split' if first.split != clip.split else ''}")
+
+    def missing(self, path: str) -> None:
+        """A recording is not there, and a memory of this scan has to look whether it still is not; but for millions."""
+        self.findings.seen.absent.append(path)
+        self.findings.seen.unsure |= len(self.findings.seen.absent) > MOST_NAMED
 
     def refuse(self, table: Table, row: tables.Row, reason: str) -> None:
         """Leave a row out."""

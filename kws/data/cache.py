@@ -1,7 +1,8 @@
 """Waveforms of a corpus as memory-mapped arrays: decoded and resampled once, there whole or not at all.
 
 A cache is a folder, `waveforms-<corpus>-<rate>-<key>`: `training.npy`, `validation.npy`, `testing.npy` (N, S) int16,
-`noise.npy` (all background recordings end to end) and `waveforms.json`. Its key covers the content of every recording,
+`noise.npy` (all background recordings end to end) and `waveforms.json`, which says what was left out: of the clips
+themselves the corpus tells. Its key covers the content of every recording,
 the choice of clips, the rate and the length. So a changed clip or setting leads to another folder, an equal corpus
 elsewhere leads to this one, and a folder that is there is right. It is made under a temporary name and renamed.
 Deleting any of it is safe; it is made again.
@@ -16,11 +17,11 @@ import os
 import re
 import shutil
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +29,18 @@ import soundfile
 import soxr
 
 from kws.corpus import audio
-from kws.corpus.base import SPLITS, Clip, Corpus, Refusal, digest
+from kws.corpus.base import Corpus, Refusal, digest
+from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.selection import NO_SPEECH
-from kws.support.content import digests, identity
+from kws.data.decoding import Engine, find_engine
+from kws.support.content import Content, Files, digests, look_at
 from kws.support.errors import BrokenRecording, KwsError
 from kws.support.files import atomic_folder
 from kws.support.locking import lock
 from kws.support.progress import available_cores, bar
 
-VERSION = "2"  # of what is in the folder; raise it when the same clips would give other arrays
+VERSION = "3"  # of what is in the folder; raise it when the same clips would give other arrays
 PREFIX = "waveforms-"
-CHUNK = 32  # clips a thread decodes at a time
 MAX_NOISE_SECONDS = 3600.0
 DAY = 86_400.0
 
@@ -51,11 +53,20 @@ class WaveformSplit:
 
     samples: np.ndarray  # (N, S) int16, memory-mapped
     labels: np.ndarray  # (N,) int64, class index
-    paths: list[str]
-    speakers: list[str]
+    clips: ClipTable
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def paths(self) -> list[str]:
+        """The recording of each clip."""
+        return list(self.clips.paths())
+
+    @property
+    def speakers(self) -> list[str]:
+        """The speaker of each clip."""
+        return [os.fsdecode(speaker) for speaker in self.clips.speakers]
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,13 @@ def waveforms(
     workers: int | None = None,
     max_broken_share: float = 0.01,
     progress: bool = True,
+    engine: str = "threads",
 ) -> Waveforms:
     """The waveforms of `corpus` at `sample_rate`, each brought to `seconds`, from the cache or made now.
 
-    Clips are decoded and resampled by `workers` threads (None: one per core available): libsndfile and soxr work
-    without Python's lock, and threads need no second copy of the result. Shorter clips get zeros at the end, longer
-    ones are cropped around the speech (`kws.corpus.audio.fit`).
+    Clips are decoded and resampled by `workers` threads (None: one per core available), or by what else `engine`
+    names (`kws.data.decoding`). Shorter clips get zeros at the end, longer ones are cropped around the speech
+    (`kws.corpus.audio.fit`).
 
     Raises KwsError when more than `max_broken_share` of the clips cannot be read, when a split is left without
     clips, when the disk is full or the directory cannot be written, and when a recording changes meanwhile.
@@ -97,73 +109,70 @@ def waveforms(
     directory = Path(directory)
     with readable_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        with bar("checking recordings", len(corpus.clips) + len(corpus.noise), progress) as advance:
-            paths = [*(clip.path for clip in corpus.clips), *corpus.noise]
-            index = directory / f"digests-{_short(str(corpus.root.resolve()))}.json"
-            content = digests(paths, index, workers, advance)
+        files = corpus.files()
+        with bar("checking recordings", len(files), progress) as advance:
+            index = directory / f"digests-{_short(str(corpus.root.resolve()))}.bin"
+            content = digests(files, index, workers, advance)
         key = _key(corpus, sample_rate, samples, content)
         folder = directory / f"{PREFIX}{_slug(corpus.name)}-{sample_rate}-{key[:20]}"
-        found = _load(folder, corpus.root, key)
+        found = _load(folder, corpus, key)
         if found is None:
             with lock(
                 directory / ".lock", lambda: log.warning("waiting: %s is in use by another run", directory)
             ) as held:
-                found = _load(folder, corpus.root, key)  # made by another process while this one waited
+                found = _load(folder, corpus, key)  # made by another process while this one waited
                 if found is None:
                     _clean(directory, held)
                     if folder.is_dir():
                         _remove(folder)
-                    _build(folder, corpus, key, sample_rate, samples, workers, progress)
-                    found = _load(folder, corpus.root, key)
+                    facts = {"key": key, "sample_rate": sample_rate, "samples": samples}
+                    unchanged = partial(_refuse_changed, files, content.identity, workers)
+                    _build(folder, corpus, find_engine(engine, workers), facts, unchanged, progress)
+                    found = _load(folder, corpus, key)
         if found is None:
             raise KwsError(f"{folder}: the cache just written cannot be read back; check the disk, or use another one")
     _check_share(corpus, found, max_broken_share)
     return found
 
 
-def _key(corpus: Corpus, sample_rate: int, samples: int, content: dict[Path, str]) -> str:
+def _key(corpus: Corpus, sample_rate: int, samples: int, content: Content) -> str:
     settings = (VERSION, str(sample_rate), str(samples), soxr.__version__, soundfile.__libsndfile_version__)
-    rows = [settings, (corpus.fingerprint(),)]
-    rows += [(content[path],) for path in (*(clip.path for clip in corpus.clips), *corpus.noise)]
-    return digest(rows)
+    inside = hashlib.blake2b(content.digest.data, digest_size=16).hexdigest()
+    return digest([settings, (corpus.fingerprint(), inside)])
 
 
 # ---- making it
 
 
 def _build(
-    folder: Path, corpus: Corpus, key: str, sample_rate: int, samples: int, workers: int, progress: bool
+    folder: Path, corpus: Corpus, decode: Engine, facts: dict, unchanged: Callable[[], None], progress: bool
 ) -> None:
+    sample_rate, samples = facts["sample_rate"], facts["samples"]
     needed = 2 * samples * len(corpus.clips)
     if needed > (free := shutil.disk_usage(folder.parent).free):
         raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
-    before = {path: identity(path) for path in {clip.path for clip in corpus.clips} | set(corpus.noise)}
-    classes = {label: index for index, label in enumerate(corpus.labels)}
     refused: list[Refusal] = []
     silent: Counter[str] = Counter()
-    table: dict = {"key": key, "sample_rate": sample_rate, "samples": samples, "labels": corpus.labels, "splits": {}}
-    with atomic_folder(folder) as temporary, ThreadPoolExecutor(workers) as pool:
+    table: dict = {**facts, "splits": {}, "noise": []}
+    with atomic_folder(folder) as temporary:
         total = len(corpus.clips) + len(corpus.noise)
         with bar("decoding recordings", total, progress) as advance:
             for split in SPLITS:
-                clips, good = corpus.split(split), []
+                clips, done, left_out = corpus.split(split), 0, []
                 with ArrayFile(temporary / f"{split}.npy", (samples,)) as file:
-                    for chunk, results in _ordered(pool, workers, clips, sample_rate, samples):
-                        for clip, result in zip(chunk, results, strict=True):
+                    for results in decode(clips, sample_rate, samples):
+                        for row, result in enumerate(results, start=done):
+                            label = clips.labels[clips.label[row]]
                             if isinstance(result, Refusal):
                                 refused.append(result)
-                            else:
-                                file.append(result[None])
-                                good.append(clip)
-                                if split == "training" and clip.label not in NO_SPEECH and np.abs(result).max() <= 1:
-                                    silent[clip.label] += 1
-                        advance(len(chunk))
-                table["splits"][split] = {
-                    "labels": [classes[clip.label] for clip in good],
-                    "paths": [corpus.relative(clip.path) for clip in good],
-                    "speakers": [clip.speaker for clip in good],
-                }
-            table["noise"] = []
+                                left_out.append(row)
+                                continue
+                            file.append(result[None])
+                            if split == "training" and label not in NO_SPEECH and np.abs(result).max() <= 1:
+                                silent[label] += 1
+                        done += len(results)
+                        advance(len(results))
+                table["splits"][split] = {"clips": len(clips) - len(left_out), "left_out": left_out}
             with ArrayFile(temporary / "noise.npy", ()) as file:
                 for path in corpus.noise:
                     try:
@@ -175,44 +184,18 @@ def _build(
                     advance(1)
         table["silent"] = dict(silent)
         table["refused"] = [[refusal.path, refusal.reason] for refusal in refused]
-        for path, status in before.items():
-            if identity(path) != status:
-                raise KwsError(f"{str(path)!r}: changed while the corpus was being read; run again when it is at rest")
+        unchanged()
         with (temporary / "waveforms.json").open("w", encoding="ascii") as file:
             json.dump(table, file)  # ASCII: paths may hold bytes that are no text
             file.flush()
             os.fsync(file.fileno())
 
 
-def _ordered(
-    pool: ThreadPoolExecutor, workers: int, clips: tuple[Clip, ...], sample_rate: int, samples: int
-) -> Iterator[tuple[tuple[Clip, ...], list[np.ndarray | Refusal]]]:
-    """Decode in parallel and hand back in order, a few chunks ahead, so that memory stays small."""
-    pending: deque = deque()
-    try:
-        for first in range(0, len(clips), CHUNK):
-            chunk = clips[first : first + CHUNK]
-            pending.append((chunk, pool.submit(_decode, chunk, sample_rate, samples)))
-            if len(pending) > 4 * workers:
-                chunk, future = pending.popleft()
-                yield chunk, future.result()
-        while pending:
-            chunk, future = pending.popleft()
-            yield chunk, future.result()
-    finally:  # an error or Ctrl-C: do not decode the rest first
-        for _, future in pending:
-            future.cancel()
-
-
-def _decode(chunk: Iterable[Clip], sample_rate: int, samples: int) -> list[np.ndarray | Refusal]:
-    results: list[np.ndarray | Refusal] = []
-    for clip in chunk:
-        try:
-            waveform, rate = audio.read(clip.path, clip.start, clip.duration)
-            results.append(audio.to_int16(audio.fit(audio.resample(waveform, rate, sample_rate), samples)))
-        except BrokenRecording as error:
-            results.append(Refusal(error.path, error.reason))
-    return results
+def _refuse_changed(files: Files, before: np.ndarray, workers: int) -> None:
+    changed = np.flatnonzero((look_at(files, workers) != before).any(axis=1))
+    if len(changed):
+        path = os.fsdecode(next(files.take(changed[:1]).paths()))
+        raise KwsError(f"{path!r}: changed while the corpus was being read; run again when it is at rest")
 
 
 def _noise(path: Path, sample_rate: int, share: float) -> np.ndarray:
@@ -259,18 +242,23 @@ class ArrayFile:
 # ---- finding it
 
 
-def _load(folder: Path, root: Path, key: str) -> Waveforms | None:
+def _load(folder: Path, corpus: Corpus, key: str) -> Waveforms | None:
     """The waveforms in `folder`; None where there are none, or where somebody has damaged them."""
     try:
         table = json.loads((folder / "waveforms.json").read_text(encoding="ascii"))
         if table["key"] != key:
             return None
-        splits = {}
+        splits, codes = {}, {label: code for code, label in enumerate(corpus.labels)}
         for split in SPLITS:
-            rows = table["splits"][split]
-            samples = _map(folder / f"{split}.npy", (len(rows["labels"]), table["samples"]))
-            paths = [str(root / path) for path in rows["paths"]]
-            splits[split] = WaveformSplit(samples, np.array(rows["labels"], np.int64), paths, rows["speakers"])
+            facts, clips = table["splits"][split], corpus.split(split)
+            there = np.ones(len(clips), bool)
+            there[facts["left_out"]] = False
+            clips = clips.take(there)
+            samples = _map(folder / f"{split}.npy", (facts["clips"], table["samples"]))
+            if len(clips) != len(samples):
+                raise ValueError(f"{split}.npy is of {len(samples)} clips, not {len(clips)}")
+            classes = np.array([codes.get(label, -1) for label in clips.labels], np.int64)
+            splits[split] = WaveformSplit(samples, classes[clips.label], clips)
         ends = np.cumsum([0, *table["noise"]])
         noise = _map(folder / "noise.npy", (int(ends[-1]),))
         return Waveforms(
@@ -279,13 +267,13 @@ def _load(folder: Path, root: Path, key: str) -> Waveforms | None:
             refused=tuple(Refusal(path, reason) for path, reason in table["refused"]),
             key=key,
             sample_rate=table["sample_rate"],
-            labels=tuple(table["labels"]),
+            labels=corpus.labels,
             silent=dict(table["silent"]),
             folder=folder,
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         log.warning("%s is damaged (%s); it is made again", folder, error)
         return None
 
@@ -310,9 +298,9 @@ def _check_share(corpus: Corpus, found: Waveforms, max_broken_share: float) -> N
             "data.max_broken_share"
         )
     for split in SPLITS:
-        if corpus.split(split) and not len(found.splits[split]):
+        if len(corpus.split(split)) and not len(found.splits[split]):
             raise KwsError(f"{corpus.root}: none of the clips for {split} can be read; repair or replace them")
-    wanted = {clip.label for clip in corpus.split("training")}
+    wanted = {label for split, label in corpus.clips.counts() if split == "training"}
     there = {found.labels[label] for label in np.unique(found.splits["training"].labels)}
     if missing := sorted(wanted - there):
         first = next(refusal for refusal in found.refused if refusal.path)

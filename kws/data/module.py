@@ -13,13 +13,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kws.corpus import Corpus
-from kws.corpus.base import Refusal, by_reason, digest
+from kws.corpus.base import Refusal, by_reason, digest_of, encoded
 from kws.corpus.coloured_noise import stand_ins
 from kws.corpus.selection import is_other_speech
-from kws.data.cache import Waveforms, waveforms
+from kws.data.cache import Waveforms, WaveformSplit, waveforms
 from kws.data.feature_cache import SplitFeatures, cached_features
 from kws.spotter.featurizer import INT16_SCALE, Featurizer
+from kws.spotter.runtime import clips_at_once
 from kws.support.errors import KwsError
+from kws.support.strings import plain
 
 if TYPE_CHECKING:
     from kws.data.augment import Augment
@@ -149,10 +151,11 @@ class SpeechDataModule(pl.LightningDataModule):
         sample_rate: Hz.
         seconds: length of a clip; None for the source's own.
         batch_size: clips per training step.
-        evaluation_batch_size: clips per step in validation.
+        evaluation_batch_size: clips per step in validation; fewer where there are thousands of labels.
         limit_clips: train on a seeded choice of this many clips only.
         max_broken_share: more unreadable clips than this share stop the run.
-        workers: processes that decode; None for one per core.
+        workers: threads that decode; None for one per core.
+        engine: what decodes: ``threads``, or ``ray`` for a Ray cluster.
         cache_dir: where decoded waveforms and features are kept.
         seed: decides the order of the clips and every augmentation.
         balance: 0 trains on every clip once an epoch; 1 draws every label equally often, whatever its number of clips;
@@ -185,6 +188,7 @@ class SpeechDataModule(pl.LightningDataModule):
         negatives_per_epoch: int | None = None,
         balance: float = 0.0,
         clips_per_word: int | None = None,
+        engine: str = "threads",
     ):
         super().__init__()
         if featurizer.sample_rate != sample_rate:
@@ -214,7 +218,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.evaluation_batch_size = evaluation_batch_size
         self.limit_clips = limit_clips
         self.max_broken_share = max_broken_share
-        self.workers = workers
+        self.workers, self.engine = workers, engine
         self.cache_dir = Path(cache_dir)
         self.seed = seed
         if negatives_per_epoch is not None and negatives_per_epoch < 1:
@@ -251,6 +255,7 @@ class SpeechDataModule(pl.LightningDataModule):
                 workers=self.workers,
                 max_broken_share=self.max_broken_share,
                 progress=True,
+                engine=self.engine,
             )
             if self.augment is not None:
                 self.augment.set_noise(self.waveforms.noise or stand_ins(self.sample_rate))
@@ -261,11 +266,11 @@ class SpeechDataModule(pl.LightningDataModule):
     def _pieces_of_long_recordings(self) -> np.ndarray:
         """Indices of training clips that are other speech and share their recording with others."""
         training = self.waveforms.splits["training"]
-        counts = Counter(training.paths)
-        other = [is_other_speech(label) for label in self.labels]
-        return np.array(
-            [i for i, path in enumerate(training.paths) if counts[path] > 1 and other[training.labels[i]]], np.int64
-        )
+        other = np.array([is_other_speech(label) for label in self.labels])
+        pieces = np.flatnonzero(~np.isnan(training.clips.start) & other[training.labels])
+        paths = list(training.clips.take(pieces).paths())
+        counts = Counter(paths)
+        return pieces[[counts[path] > 1 for path in paths]]
 
     @property
     def refused(self) -> tuple[Refusal, ...]:
@@ -296,23 +301,29 @@ class SpeechDataModule(pl.LightningDataModule):
     def content(self) -> dict[str, Any]:
         """What tells these clips from others: how many, how long, and a digest of their names, labels and order."""
         splits = self.waveforms.splits
-        rows = (
-            (split, self.labels[label], *Path(path).parts[-2:])
-            for split, clips in splits.items()
-            for label, path in zip(clips.labels, clips.paths, strict=True)
-        )
         return {
             "clips": {split: len(clips) for split, clips in splits.items()},
             "seconds": self.seconds,
-            "digest": digest(rows),
+            "digest": digest_of(row for split, clips in splits.items() for row in self._rows(split, clips)),
         }
+
+    def _rows(self, split: str, content: WaveformSplit) -> Iterator[bytes]:
+        """Split, label, folder and file of each clip, `encoded`."""
+        clips = content.clips
+        first = [encoded((split, label))[2:] for label in self.labels]
+        # The name of a folder that has none, the working directory, is left out.
+        folders = [encoded(Path(folder).parts[-1:]) for folder in clips.folders]
+        for label, folder, name in zip(plain(content.labels), plain(clips.folder), clips.names, strict=True):
+            fields = folders[folder]
+            yield b"%d;%b%b%d:%b" % (3 + int(fields[:1]), first[label], fields[2:], len(name), name)
 
     def groups(self, labels: np.ndarray) -> list[tuple[np.ndarray, int]]:
         """What an epoch has of each label of the training clips' `labels`, (N,), where `clips_per_word` is set."""
-        places = {label: np.flatnonzero(labels == i) for i, label in enumerate(self.labels)}
+        counts = np.bincount(labels, minlength=len(self.labels))
+        places = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         return [
             (place, min(len(place), 2 * self.clips_per_word) if label.startswith("_") else self.clips_per_word)
-            for label, place in places.items()
+            for label, place in zip(self.labels, places, strict=True)
             if len(place)
         ]
 
@@ -359,9 +370,10 @@ class SpeechDataModule(pl.LightningDataModule):
             drawn["shares"] = (np.maximum(np.bincount(labels), 1) ** -float(self.balance))[labels]
         if training and self.clips_per_word is not None:
             drawn = {"groups": self.groups(labels)}
+        frames = round(self.seconds * self.sample_rate) // self.featurizer.hop_size
         sampler = ClipBatches(
             len(dataset),
-            self.batch_size if training else self.evaluation_batch_size,
+            self.batch_size if training else clips_at_once(frames, len(self.labels), self.evaluation_batch_size),
             self.seed,
             shuffle=training,
             rank=self.trainer.global_rank if self.trainer else 0,

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from kws.evaluation import pictures
+from kws.evaluation import confusion, pictures
 from kws.evaluation.agreement import agreement, compare_runtimes, find_runtime
 from kws.evaluation.detection.detection import Detection, DetectionSettings
 from kws.evaluation.detection.kinds import Folders
@@ -102,8 +102,8 @@ def search_decoder(
     """
     fields = DetectionSettings(**{**settings, "gap": tuple(settings.get("gap", DetectionSettings.gap))})
     runtime, decoder = TorchRuntime(spotter), spotter.decoder
-    recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1))
-    others = [record_folder(runtime, decoder, folder) for folder in negatives]
+    recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1), smoothings)
+    others = [record_folder(runtime, decoder, folder, smoothings) for folder in negatives]
     front = search(decoder, recorded, target, fields.rules.tolerance, others, smoothings)
     if not front:
         raise NoDecoder(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
@@ -181,8 +181,8 @@ def draw(spotter: Spotter, results: Mapping[str, Any], detection: Detection | No
     if shown:
         mode = shown[-1]
         name = f"stream, {'reset by the VAD' if mode == 'vad' else mode}"
-        counts = streaming[mode]["confusion"]
-        figures["confusion"] = partial(clip_pictures.confusion, counts, list(spotter.labels), name)
+        counts = confusion.read(streaming[mode]["confusion"], len(spotter.labels))
+        figures["confusion"] = partial(clip_pictures.confusion, counts, spotter.labels, name)
     return figures
 
 

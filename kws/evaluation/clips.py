@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix
 
+from kws.evaluation.confusion import PairMeter, described
 from kws.evaluation.intervals import wilson_interval
+from kws.spotter import Spotter
+from kws.spotter.runtime import clips_at_once, log_probabilities
 
 
 class ClipMeter(nn.Module):
@@ -20,8 +23,7 @@ class ClipMeter(nn.Module):
     def __init__(self, labels: tuple[str, ...], together: bool = True):
         super().__init__()
         self.labels = tuple(labels)
-        # Classes are ours and in range; to look for that took longer than to count.
-        self.counts = MulticlassConfusionMatrix(max(len(labels), 2), validate_args=False, sync_on_compute=together)
+        self.counts = PairMeter(len(labels), sync_on_compute=together)
 
     def update(self, log_probabilities: Tensor, labels: Tensor) -> None:
         """Add (B, C) outputs for (B,) true labels."""
@@ -32,15 +34,14 @@ class ClipMeter(nn.Module):
         self.counts.reset()
 
     def results(self) -> dict[str, Any]:
-        """What results.json says of a split. Fractions; confusion has a row per true label.
+        """What results.json says of a split. Fractions; ``confusion`` is told by `kws.evaluation.confusion`.
 
         A word without a clip in the split has no accuracy of its own and is given as None. ``keywords`` is the share of
         the clips of words to spot, without `_unknown_` and its like, that were given their word.
         """
-        confusion = self.counts.compute().cpu()[: len(self.labels), : len(self.labels)]
-        clips, correct = int(confusion.sum()), int(confusion.diagonal().sum())
-        totals = confusion.sum(1).tolist()
-        hits = confusion.diagonal().tolist()
+        pairs = self.counts.pairs()
+        totals, hits = pairs.row_totals.tolist(), pairs.diagonal.tolist()
+        clips, correct = sum(totals), sum(hits)
         words = [not label.startswith("_") for label in self.labels]
         spoken = sum(n for n, word in zip(totals, words, strict=True) if word)
         found = sum(n for n, word in zip(hits, words, strict=True) if word)
@@ -56,7 +57,7 @@ class ClipMeter(nn.Module):
             "per_word": {w: h / n if n else None for w, h, n in zip(self.labels, hits, totals, strict=True)},
             "clips_per_word": dict(zip(self.labels, totals, strict=True)),
             "labels": list(self.labels),
-            "confusion": confusion.tolist(),
+            **described(pairs, self.labels),
         }
 
 
@@ -66,3 +67,14 @@ def share_of(results: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     right = sum(round((results["per_word"][word] or 0) * results["clips_per_word"][word]) for word in words)
     interval = list(wilson_interval(right, clips)) if clips else None
     return {"accuracy": right / clips if clips else None, "interval": interval, "clips": clips}
+
+
+@torch.no_grad()
+def judge_clips(spotter: Spotter, features, labels, together: bool = True) -> dict[str, Any]:
+    """`ClipMeter.results` of clips by their (N, T, F) raw features and (N,) class indices, a batch at a time."""
+    meter = ClipMeter(spotter.labels, together)
+    size = clips_at_once(features.shape[1], len(spotter.labels))
+    for start in range(0, len(features), size):
+        chosen = slice(start, start + size)
+        meter.update(log_probabilities(spotter, features[chosen]), torch.as_tensor(labels[chosen]))
+    return meter.results()

@@ -15,6 +15,8 @@ th { text-align: left } td.number { text-align: right; font-variant-numeric: tab
 img { max-width: 100%; height: auto } h2 { margin-top: 2.5rem } .note { color: #666 }
 """
 
+MOST_WORDS = 200  # in a table
+
 
 def write_report(path: str | Path, evaluation: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
     """Write the report.
@@ -34,7 +36,7 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any], pictures: Mapp
         _heading("As a stream") + _modes(evaluation.get("streaming", {})) + picture("modes"),
         _detection(evaluation.get("detection")) + picture("det") + picture("misses") + picture("timeline"),
         _agreement(evaluation),
-        _per_word(evaluation.get("streaming", {})) + picture("confusion"),
+        _per_word(evaluation.get("streaming", {})) + _confused(evaluation.get("clips")) + picture("confusion"),
         "".join(_heading(name) + _image(png, name) for name, png in left.items()),
     ]
     title = html.escape(str(evaluation.get("run", "Evaluation")))
@@ -211,8 +213,21 @@ def _per_word(streaming: Mapping[str, Any]) -> str:
     if not modes:
         return ""
     words = streaming[modes[0]]["per_word"]
+    shown, note = list(words), ""
+    if len(shown) > MOST_WORDS:
+        shown = sorted(words, key=lambda word: (words[word]["accuracy"] is None, words[word]["accuracy"]))[:MOST_WORDS]
+        note = _note(
+            f"The {MOST_WORDS} worst of {len(words):,} words in the first of these modes; evaluation.json has the "
+            f"other {len(words) - MOST_WORDS:,}."
+        )
     rows = [
         (word, words[word]["clips"], *(with_interval(streaming[mode]["per_word"][word]) for mode in modes))
-        for word in words
+        for word in shown
     ]
-    return _heading("Word by word") + _table(("word", "clips", *modes), rows)
+    return _heading("Word by word") + note + _table(("word", "clips", *modes), rows)
+
+
+def _confused(clips: Mapping[str, Any] | None) -> str:
+    if not clips or not clips.get("most_confused"):
+        return ""
+    return _heading("Confused most, clip by clip") + _table(("word", "taken for", "clips"), clips["most_confused"])

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from kws.corpus import SPLITS
 from kws.data import SpeechDataModule
 from kws.evaluation import as_used
-from kws.evaluation.clips import ClipMeter
+from kws.evaluation.clips import judge_clips
 from kws.evaluation.console import show
 from kws.evaluation.report import write_report
 from kws.program import stored as stored_program
@@ -22,7 +21,6 @@ from kws.runs.names import EVALUATION, EVALUATIONS, EXPORTS, INT8, REPORT, RESUL
 from kws.runs.stored import load_spotter, match_labels, open_data
 from kws.spotter import Spotter
 from kws.spotter.quantized import with_program
-from kws.spotter.runtime import log_probabilities
 from kws.support import files
 from kws.support.environment import environment
 from kws.support.errors import KwsError
@@ -51,13 +49,13 @@ def evaluate(config: DictConfig) -> float:
     stored, _ = load_spotter(config.run)
     equip(spotter, config)
     kept, labels, left_out = match_labels(data, spotter, config.split)
-    clips = data.waveforms.splits[config.split].samples[kept]
-    meter = ClipMeter(spotter.labels)
-    meter.update(log_probabilities(spotter, data.split_features(config.split)[kept]), torch.from_numpy(labels))
+    clips, features = data.waveforms.splits[config.split].samples, data.split_features(config.split)
+    if len(kept) < len(clips):  # else they stay on the disk
+        clips, features = clips[kept], features[kept]
     results: dict[str, Any] = {
         "run": str(config.run),
         "split": config.split,
-        "clips": meter.results(),
+        "clips": judge_clips(spotter, features, labels),
         "left_out": left_out,
         "corpus": {"name": data.corpus.name, "fingerprint": data.corpus.fingerprint()},
         "spotter": spotter.about,

@@ -16,7 +16,7 @@ from kws.export.onnx_steps import ClipTranslator, FrameTranslator
 from kws.export.parity import compare
 from kws.program import FEATURES
 from kws.spotter import Spotter
-from kws.spotter.runtime import log_probabilities
+from kws.spotter.runtime import clips_at_once, log_probabilities
 from kws.support import files
 from kws.support.onnx_session import session
 
@@ -118,6 +118,7 @@ def step_model(spotter: Spotter) -> onnx.ModelProto:
 def run_clips(path: str | Path, features: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """(N, C) outputs of a clip model."""
     model = session(path)
+    batch_size = clips_at_once(features.shape[1], model.get_outputs()[0].shape[1], batch_size)
     parts = [features[start : start + batch_size] for start in range(0, len(features), batch_size)]
     return np.concatenate([model.run(["log_probabilities"], {"features": np.asarray(part)})[0] for part in parts])
 
@@ -162,7 +163,9 @@ class OnnxExport(Exporter):
             return results
         with files.atomic(directory / "step.onnx") as path:
             onnx.save(step_model(spotter), path)
-            frames = torch.from_numpy(run_steps(path, probe.features))
-            computed = spotter.classifier.readout(frames).numpy()
+            size = clips_at_once(probe.features.shape[1], len(spotter.labels), len(probe.features))
+            parts = (probe.features[start : start + size] for start in range(0, len(probe.features), size))
+            frames = (torch.from_numpy(run_steps(path, part)) for part in parts)
+            computed = np.concatenate([spotter.classifier.readout(part).numpy() for part in frames])
             parity = compare("step.onnx", expected, computed, self.tolerance)
         return [*results, Exported("onnx_step", directory / "step.onnx", parity)]

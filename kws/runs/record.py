@@ -25,7 +25,8 @@ KIND = "false_alarms_"
 DONE = "done"
 # What two runs may differ in and still be the same configuration: how and where they ran, not what.
 NOT_CONFIGURATION = {
-    "seed", "directory", "resume", "new_cycle", "summary", "threads", "cache_dir", "logger", "export", "workers",
+    "seed", "directory", "resume", "new_cycle", "prepare", "summary", "threads", "cache_dir", "logger", "export",
+    "workers", "engine", "memory",
 }  # fmt: skip
 
 

@@ -62,7 +62,8 @@ def match_labels(data: SpeechDataModule, spotter: Spotter, split: str) -> tuple[
     given = data.clip_labels(split)
     labels = mapping[given]
     kept = np.flatnonzero(labels >= 0)
-    left_out = {data.labels[i]: int((given == i).sum()) for i in np.flatnonzero(mapping < 0)}
+    counts = np.bincount(given, minlength=len(mapping)).tolist()
+    left_out = {data.labels[i]: counts[i] for i in np.flatnonzero(mapping < 0)}
     if not len(kept):
         raise KwsError(
             f"no clip of the {split} split of {data.corpus.name!r} has a label of this spotter "

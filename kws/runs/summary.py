@@ -9,6 +9,8 @@ from rich.table import Table
 
 from kws.runs.names import CONFIG, EVALUATION, RESULTS, SPOTTER
 
+MOST_WORDS = 60  # in a table
+
 
 def make_console() -> Console:
     """A console that never breaks a line that a file or a pipe could hold, and prints words as they are written."""
@@ -103,10 +105,15 @@ def show_evaluation(results: dict[str, Any], directory: Path, console: Console |
     table = Table(show_header=False, title=f"{results['split']} split of {results['corpus']['name']}")
     clips = results["clips"]
     table.add_row("clip accuracy", f"{percent(clips['accuracy'])}{interval(clips['interval'])}, {clips['clips']} clips")
-    for word, value in sorted(clips["per_word"].items(), key=lambda item: (item[1] is None, item[1])):
+    words = sorted(clips["per_word"].items(), key=lambda item: (item[1] is None, item[1]))
+    for word, value in words[:MOST_WORDS]:
         table.add_row(word, f"{percent(value)} of {clips['clips_per_word'][word]}")
+    if len(words) > MOST_WORDS:
+        table.add_row(f"{len(words) - MOST_WORDS:,} more words", f"none worse; {EVALUATION} has them all")
     if results["left_out"]:
-        words = ", ".join(f"{word} ({clips})" for word, clips in results["left_out"].items())
+        left_out = [f"{word} ({clips})" for word, clips in results["left_out"].items()]
+        more = [f"{len(left_out) - MOST_WORDS:,} more"] if len(left_out) > MOST_WORDS else []
+        words = ", ".join(left_out[:MOST_WORDS] + more)
         table.add_row("words it has no label for, left out", words)
     console.print(table)
     print(nearby(directory) / EVALUATION, flush=True)

@@ -17,6 +17,13 @@ from torch import Tensor
 from kws.spotter.spotter import Spotter
 from kws.spotter.vad import VoiceActivityDetector
 
+VALUES = 1 << 23  # log-probabilities that are computed at once, at most
+
+
+def clips_at_once(frames: int, classes: int, most: int = 512) -> int:
+    """Clips of so many frames that are computed together: fewer of many classes, which bounds the memory."""
+    return max(1, min(most, VALUES // max(frames * classes, 1)))
+
 
 class Outputs(NamedTuple):
     """What a runtime says of T hops of B streams.
@@ -80,8 +87,9 @@ class TorchRuntime:
 
 
 @torch.no_grad()
-def log_probabilities(spotter: Spotter, features, batch_size: int = 512) -> Tensor:
+def log_probabilities(spotter: Spotter, features) -> Tensor:
     """(N, C) log-probabilities of clips by their (N, T, F) raw features."""
+    batch_size = clips_at_once(features.shape[1], len(spotter.labels))
     device = spotter.normalization.mean.device
     outputs = [
         spotter.classify(torch.as_tensor(features[start : start + batch_size]).to(device)).cpu()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from kws.evaluation.detection.detection import DetectionSettings
-from kws.evaluation.detection.search import Recorder, points, smoothed
-from kws.evaluation.detection.thresholds import Trace, choose, hear_lanes
+from kws.evaluation.detection.search import points
+from kws.evaluation.detection.thresholds import CHUNK_VALUES, Trace, choose, hear_lanes
 from kws.spotter.decoder import Decoder
 from kws.spotter.featurizer import Featurizer
 from kws.spotter.runtime import Outputs
@@ -41,9 +41,7 @@ class DetectionCheck(pl.Callback):
             self.heard = hear_lanes(front, Keeper(spotter.labels, spotter.featurizer.hop_seconds), stream)
         seconds = pl_module.detection_window * spotter.featurizer.hop_seconds
         decoder = Decoder(spotter.labels, spotter.featurizer.hop_seconds, smoothing=seconds)
-        posteriors = listen(pl_module, self.heard)[:, decoder.words.numpy()]
-        trace = smoothed(decoder, self.heard._replace(score=posteriors))
-        curve = points(decoder, trace, self.settings.rules.tolerance)
+        curve = points(decoder, listen(pl_module, decoder, self.heard), self.settings.rules.tolerance)
         threshold = choose(curve, self.target)
         missed = 1.0 if threshold is None else float(curve.miss_rate[curve.thresholds == threshold][0])
         pl_module.log("validation/missed", missed, sync_dist=True)
@@ -69,7 +67,7 @@ class Front:
         return Outputs(features.cpu().numpy(), None), state
 
 
-class Keeper(Recorder):
+class Keeper(Decoder):
     """Keeps whatever it is given."""
 
     def smooth(self, log_probabilities: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,8 +76,8 @@ class Keeper(Recorder):
 
 
 @torch.no_grad()
-def listen(module: pl.LightningModule, heard: Trace) -> np.ndarray:
-    """Posteriors (T, C) of all parts of a trace, each from a fresh state, side by side."""
+def listen(module: pl.LightningModule, decoder: Decoder, heard: Trace) -> Trace:
+    """What a decoder makes of a trace of features, all parts side by side, each from a fresh state."""
     spotter, training = module.spotter, module.spotter.training
     spotter.eval()
     parts = np.split(heard.score, heard.starts[1:])
@@ -87,12 +85,19 @@ def listen(module: pl.LightningModule, heard: Trace) -> np.ndarray:
     features = np.zeros((len(parts), max(lengths), heard.score.shape[1]), np.float32)
     for row, part in zip(features, parts, strict=True):
         row[: len(part)] = part
-    state, found = spotter.classifier.initial_state(len(parts), module.device), []
+    state, past = spotter.classifier.initial_state(len(parts), module.device), decoder.initial_state(len(parts)).past
+    words, scores = [], []
+    most = min(FRAMES, max(1, CHUNK_VALUES // (len(parts) * len(decoder.labels))))
     with torch.autocast(module.device.type, enabled=False):
-        for start in range(0, features.shape[1], FRAMES):
-            block = torch.from_numpy(features[:, start : start + FRAMES]).to(module.device)
+        for start in range(0, features.shape[1], most):
+            block = torch.from_numpy(features[:, start : start + most]).to(module.device)
             frames, state = spotter.classifier.stream(spotter.normalization(block), state)
-            found.append(frames.exp().cpu().numpy())
+            word, score, past = decoder.smooth(frames.cpu(), past)
+            words.append(word.to(torch.int32).numpy())
+            scores.append(score.numpy())
     spotter.train(training)
-    posteriors = np.concatenate(found, axis=1)
-    return np.concatenate([row[:length] for row, length in zip(posteriors, lengths, strict=True)])
+    word, score = (
+        np.concatenate([row[:length] for row, length in zip(np.concatenate(rows, axis=1), lengths, strict=True)])
+        for rows in (words, scores)
+    )
+    return heard._replace(word=word, score=score)

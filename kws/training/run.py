@@ -4,7 +4,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from kws.corpus import write_lists
+from kws.corpus import SPLITS, write_lists
 from kws.corpus.base import by_reason
 from kws.corpus.running_speech import RunningSpeech
 from kws.data import SpeechDataModule
-from kws.evaluation import as_used
-from kws.evaluation.clips import ClipMeter, share_of
+from kws.evaluation import as_used, confusion
+from kws.evaluation.clips import judge_clips, share_of
 from kws.evaluation.detection.search import SMOOTHINGS
 from kws.runs import hparams, pictures, summary
 from kws.runs.configuration import build, stored
@@ -31,7 +31,6 @@ from kws.runs.names import COMPOSITION, CONFIG, OVERRIDES, RESULTS, SPOTTER
 from kws.runs.record import read as read_file
 from kws.runs.trusted import refuse_strange_targets, targets
 from kws.spotter import Spotter
-from kws.spotter.runtime import log_probabilities
 from kws.support import files, plain_yaml
 from kws.support.environment import environment
 from kws.support.errors import Interrupted, KwsError
@@ -43,7 +42,7 @@ from kws.training.module import SpotterModule
 
 LAST_CHECKPOINT = Path(checkpoints.FOLDER) / checkpoints.LAST
 MOST_NAMED = 1000  # clips left out that results.json names one by one
-NOT_REMEMBERED = ("resume", "new_cycle", "threads", "summary", "cache_dir", "hydra", "launcher")
+NOT_REMEMBERED = ("resume", "new_cycle", "prepare", "threads", "summary", "cache_dir", "hydra", "launcher")
 """Settings of one call, which do not make a run another one."""
 
 
@@ -53,6 +52,8 @@ def train(config: DictConfig) -> float:
     Returns:
         validation accuracy, which a sweeper may maximise.
     """
+    if config.get("prepare"):
+        return prepare(config)
     directory = Path(config.directory)
     checkpoint = None
     if (accuracy := earlier_job(config, directory)) is not None:
@@ -126,18 +127,14 @@ def train(config: DictConfig) -> float:
             torch.distributed.destroy_process_group()
         return float("nan")
     spotter.save(directory / SPOTTER)
-    validation = ClipMeter(spotter.labels, together=False)
-    validation.update(
-        log_probabilities(spotter, data.split_features("validation")),
-        torch.from_numpy(data.clip_labels("validation")),
-    )
+    features, labels = data.split_features("validation"), data.clip_labels("validation")
     test = module.test_clips.results()
     if typed := getattr(data.source, "typed", ()):
         test["typed"] = share_of(test, typed)
         test["recorded"] = share_of(test, [word for word in data.corpus.keywords if word not in typed])
     results = {
         "test": test,
-        "validation": validation.results(),
+        "validation": judge_clips(spotter, features, labels, together=False),
         "parameters": spotter.num_parameters,
         "streams": spotter.classifier.streams,
         "training": {
@@ -157,7 +154,8 @@ def train(config: DictConfig) -> float:
     }
     files.write_json(directory / RESULTS, results)
     with without_harm("confusion.png"):
-        picture = pictures.confusion(results["test"]["confusion"], results["test"]["labels"], "test split")
+        pairs = confusion.read(results["test"]["confusion"], len(spotter.labels))
+        picture = pictures.confusion(pairs, spotter.labels, "test split")
         with files.atomic(directory / "confusion.png") as temporary:
             picture.savefig(temporary, dpi=120)
         log_confusion(trainer, picture)
@@ -166,6 +164,18 @@ def train(config: DictConfig) -> float:
     if config.summary:
         summary.show_run(results, directory)
     return results["validation"]["accuracy"]
+
+
+def prepare(config: DictConfig) -> float:
+    """Fill the cache with what a run reads from it; no figure comes of that."""
+    data = build_data(config)
+    for split in SPLITS:
+        data.split_features(split)
+    counts = ", ".join(f"{len(clips):,} for {split}" for split, clips in data.waveforms.splits.items())
+    print(f"{data.corpus.name}: {counts}, {len(data.labels):,} labels\n{data.waveforms.folder}", flush=True)
+    with suppress(OSError):
+        Path(config.directory).rmdir()  # Hydra has made it, and no run will be in it
+    return float("nan")
 
 
 def quieten() -> None:
@@ -363,10 +373,10 @@ def describe_corpus(data: SpeechDataModule) -> dict[str, Any]:
     }
 
 
-def log_confusion(trainer: pl.Trainer, confusion: Figure) -> None:
+def log_confusion(trainer: pl.Trainer, figure: Figure) -> None:
     """The confusion matrix in TensorBoard."""
     writer = tensorboard_writer(trainer)
     if writer is None:
         return
-    writer.add_figure("test/confusion", confusion, global_step=trainer.global_step)
+    writer.add_figure("test/confusion", figure, global_step=trainer.global_step)
     trainer.logger.finalize("success")

@@ -351,3 +351,43 @@ def test_strange_values_are_left_out(root):
         (root / "x.json").write_text(json.dumps(base | change) + "\n")
         with pytest.raises(KwsError, match=r"x\.json:1: its (label|speaker) .* is no UTF-8"):
             ManifestCorpus(root / "x.json", **ANY).scan()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: table(root / "clips.csv", [("yes/00000005_nohash_0.wav", "no", "training", "x")]),
+        lambda root: write(root / "yes" / "absent.wav", tone(0.1)),
+        lambda root: (root / "_background_noise_" / "hum.wav").unlink(),
+    ],
+)
+def test_a_scan_of_tables_is_remembered_until_something_changes(root, tmp_path, monkeypatch, change):
+    monkeypatch.setattr("kws.corpus.memory.SETTLED", -60.0)
+    rows = [*as_rows(FolderCorpus(root).scan(), root), ("yes/absent.wav", "yes", "testing", "x")]
+    path, read = table(root / "clips.csv", rows), []
+    find = ManifestCorpus._find
+    monkeypatch.setattr(ManifestCorpus, "_find", lambda self, found: read.append(path) or find(self, found))
+
+    def scan(**options):
+        expected = ManifestCorpus(path, **ANY, **options).scan()
+        read.clear()
+        found = ManifestCorpus(path, memory=tmp_path / "scans", **ANY, **options).scan()
+        assert found == expected and found.fingerprint() == expected.fingerprint()
+        return not read
+
+    assert [scan(), scan(), scan(columns={"speaker": None}), scan(columns={"speaker": None}), scan()] == [
+        False, True, False, True, True,
+    ]  # fmt: skip
+    change(root)
+    assert [scan(), scan()] == [False, True]
+
+
+def test_a_folder_of_noise_that_comes_later_is_noticed(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("kws.corpus.memory.SETTLED", -60.0)
+    path = table(root / "clips.csv", as_rows(FolderCorpus(root).scan(), root))
+    (root / "_background_noise_").rename(tmp_path / "away")
+    before = [ManifestCorpus(path, memory=tmp_path / "scans", **ANY).scan() for _ in range(2)]
+    assert before[0].noise == before[1].noise == ()
+    (tmp_path / "away").rename(root / "_background_noise_")
+    after = ManifestCorpus(path, memory=tmp_path / "scans", **ANY).scan()
+    assert after.noise and after == ManifestCorpus(path, **ANY).scan()

@@ -141,3 +141,15 @@ def test_what_is_no_such_corpus(tmp_path):
     (root / "de" / "de_splits.csv").write_text('{"LINK": "ja/x.opus", "WORD": "ja", "SPEAKER": [1], "VALID": 3}\n')
     with pytest.raises(KwsError, match=r"no row with a word can be used .*its speaker is '\[1\]'"):
         MswcCorpus(root).scan()
+
+
+def test_a_scan_is_remembered_until_a_language_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr("kws.corpus.memory.SETTLED", -60.0)
+    make(tmp_path / "mswc", ("en",))
+    found = [MswcCorpus(tmp_path / "mswc", memory=tmp_path / "scans").scan() for _ in range(2)]
+    assert found[0] == found[1] == MswcCorpus(tmp_path / "mswc").scan()
+    make(tmp_path / "mswc", ("de",))
+    both = MswcCorpus(tmp_path / "mswc", memory=tmp_path / "scans").scan()
+    assert both == MswcCorpus(tmp_path / "mswc").scan() and "ja" in both.labels
+    other = MswcCorpus(tmp_path / "mswc", memory=tmp_path / "scans", valid_only=False).scan()
+    assert len(other.clips) == len(both.clips) + 5

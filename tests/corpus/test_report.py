@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kws.corpus import FolderCorpus
 from kws.corpus.audio import to_int16
-from kws.corpus.report import findings, print_report, write_report
+from kws.corpus.report import findings, picture, print_report, write_report
 from kws.corpus.survey import measure, survey
 from tests.recordings import make_corpus, odd_name, tone, write
 
@@ -108,6 +108,20 @@ def test_command(troubled, tmp_path):
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
     assert "does not exist" in failed.stderr
+
+
+def test_of_many_words_those_with_few_clips_are_shown(tmp_path):
+    for number in range(130):
+        for take in range(2 if number < 20 else 3):
+            write(tmp_path / f"word{number:03}" / f"{take}_nohash_0.wav", tone(0.02))
+    found = survey(FolderCorpus(tmp_path, required_splits=(), validation_percentage=0).scan())
+    console = Console(file=io.StringIO(), width=100)
+    print_report(found, console)
+    text = console.file.getvalue()
+    assert "word000" in text and "word099" in text and "word100" not in text and "… 30 more" in text
+    assert "and 122 more words have no clips for validation" in text
+    assert max(picture(found).get_size_inches()) < 20
+    assert len(found.as_dict()["words"]) == 130
 
 
 def test_command_on_manifests(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kws.evaluation.detection.search import points, record, search, smoothed
+from kws.evaluation.detection.search import SMOOTHINGS, Recorder, averaged, points, record, search
 from kws.evaluation.detection.thresholds import Trace, curve, hear_lanes, reports
 from kws.evaluation.stream.long_stream import LongStream, Truth
 from kws.spotter.decoder import Decoder
@@ -44,11 +44,11 @@ def stream(seed=1):
 @pytest.mark.parametrize(("consecutive", "refractory"), [(1, 0.0), (3, 0.5), (2, 2.0)])
 def test_run_by_run_as_frame_by_frame(smoothing, consecutive, refractory):
     decoder = Decoder(LABELS, 0.1, smoothing=smoothing, consecutive=consecutive, refractory=refractory)
-    heard, recorded = hear_lanes(Loud(), decoder, stream()), record(Loud(), decoder, stream())
+    heard, recorded = hear_lanes(Loud(), decoder, stream()), record(Loud(), decoder, stream(), [0.2, smoothing])
     assert recorded.score.shape == (len(heard.score), 2)
-    found = smoothed(decoder, recorded)
+    found = averaged(recorded, 1)
     np.testing.assert_array_equal(found.word, heard.word)
-    np.testing.assert_allclose(found.score, heard.score, atol=1e-6)
+    np.testing.assert_array_equal(found.score, heard.score)
     assert (found.truths, found.starts, found.hours) == (heard.truths, heard.starts, heard.hours)
     thresholds = np.linspace(0.31, 0.97, 12)
     sooner, frame_by_frame = points(decoder, found, 0.75, thresholds), curve(decoder, found, 0.75, None, thresholds)
@@ -70,6 +70,7 @@ def test_the_first_choice_does_what_it_says_and_the_others_have_fewer_false_alar
     again = hear_lanes(Loud(), chosen, stream())
     level = np.array([front[0].settings["threshold"]])
     assert curve(chosen, again, 0.75, None, level).miss_rate == pytest.approx(front[0].miss_rate)
+    recorded = record(Loud(), decoder, stream(), [0.0])
     one_setting = search(decoder, recorded, 20, 0.75, smoothings=[0.0], consecutive=[1], refractory=[0.5])
     assert front[0].miss_rate <= one_setting[0].miss_rate
 
@@ -77,16 +78,25 @@ def test_the_first_choice_does_what_it_says_and_the_others_have_fewer_false_alar
 def test_other_streams_keep_to_the_target_by_themselves():
     decoder = Decoder(LABELS, 0.1)
     few = {"smoothings": (0.1, 0.3), "consecutive": (1,), "refractory": (0.5,)}
-    recorded = record(Loud(), decoder, stream())
+    recorded = record(Loud(), decoder, stream(), few["smoothings"])
     alone = search(decoder, recorded, 200, 0.75, **few)[0]
     posteriors = np.tile(np.float32([0.01, 0.01]), (3600, 1))
     posteriors[::100] = (0.995, 0.001)  # a frame every ten seconds that says yes
-    speech = Trace(np.zeros(3600, np.int16), posteriors, (), (), 0.1)
+    speech = said(decoder, posteriors, 0.1, few["smoothings"])
     both = search(decoder, recorded, 200, 0.75, [speech], **few)[0]
     assert both.negatives[0] <= 200
     assert both.miss_rate >= alone.miss_rate
-    always = Trace(np.zeros(3600, np.int16), np.tile(np.float32([1.0, 0.0]), (3600, 1)), (), (), 0.0001)
+    always = said(decoder, np.tile(np.float32([1.0, 0.0]), (3600, 1)), 0.0001, few["smoothings"])
     assert search(decoder, recorded, 200, 0.75, [always], **few) == []
+
+
+def said(decoder, posteriors, hours, smoothings=SMOOTHINGS):
+    """A recorded stream of (T, W) posteriors of the words, without keywords."""
+    recorder = Recorder(decoder, smoothings)
+    heard = torch.zeros(1, len(posteriors), len(LABELS))
+    heard[0][:, 1:] = torch.from_numpy(posteriors)
+    word, score, _ = recorder.smooth(heard.log(), recorder.initial_state().past)
+    return Trace(word[0].numpy(), score[0].numpy(), (), (), hours)
 
 
 def test_a_fresh_recording_ends_a_run_and_the_refractory_time():

@@ -7,6 +7,7 @@ import pytest
 
 from kws.runs import pictures, summary
 from kws.support.errors import KwsError
+from kws.support.pair_counts import PairCounts
 from kws.support.pictures import plain, without_harm
 
 ODD = ["[red]", "a[/]b", "$x$", "$100", "\\alpha", "^_{", ":smile:", "_unknown_"]
@@ -27,7 +28,7 @@ def test_words_are_printed_as_they_are_written(tmp_path):
 
 
 def test_words_are_drawn_as_they_are_written():
-    counts = np.eye(len(ODD), dtype=int)
+    counts = PairCounts.dense(np.eye(len(ODD), dtype=int))
     figure = pictures.confusion(counts, ODD, "test split of $a$ [b]")
     figure.savefig(io.BytesIO(), format="png")
     pictures.features(np.zeros((4, 3)), 0.03, "$x (clean)$").savefig(io.BytesIO(), format="png")

@@ -1,11 +1,12 @@
 """Every setting of a decoder searched together: smoothing, threshold, run length and refractory time.
 
-A stream is heard once and its posteriors are kept; a decoder is then a few array operations away. Thresholds are tried
-on the runs of frames in which one word is the best, which are few, rather than on all frames.
+A stream is heard once, and for each average the best word of every frame is kept; a decoder is then a few array
+operations away. Thresholds are tried on the runs of frames in which one word is the best, which are few, rather than on
+all frames.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from kws.evaluation.detection import recordings
 from kws.evaluation.detection.matching import Report, match
 from kws.evaluation.detection.thresholds import THRESHOLDS, Curve, Trace, choose, hear, hear_lanes, join
 from kws.evaluation.stream.long_stream import LongStream, Piece
-from kws.spotter.decoder import Decoder
+from kws.spotter.decoder import Decoder, DecoderState
 from kws.spotter.gate import CLOSED, OPEN
 from kws.spotter.runtime import Runtime
 
@@ -27,12 +28,28 @@ REFRACTORY = (0.5, 1.0)  # seconds
 
 
 class Recorder(Decoder):
-    """A decoder that keeps everything: as the score of a frame, the posteriors of all words."""
+    """A decoder that averages over several times at once: one candidate and score a frame for each.
 
-    def smooth(self, log_probabilities: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, C) log-probabilities: no word, posteriors (B, T, W), and the past as it was."""
-        posteriors = log_probabilities[..., self.words].exp()
-        return torch.zeros(posteriors.shape[:2], dtype=torch.int64), posteriors, past
+    Args:
+        decoder: whose labels, hop and settings it has.
+        smoothings: seconds of averages.
+    """
+
+    def __init__(self, decoder: Decoder, smoothings: Sequence[float]):
+        super().__init__(decoder.labels, decoder.hop_seconds, **decoder.settings)
+        settings = ({**decoder.settings, "smoothing": smoothing} for smoothing in smoothings)
+        self.decoders = [Decoder(decoder.labels, decoder.hop_seconds, **chosen) for chosen in settings]
+
+    def initial_state(self, streams: int = 1, device: torch.device | str | None = None) -> DecoderState:
+        """Of the state, `past` is one of each average."""
+        state = super().initial_state(streams, device)
+        return state._replace(past=tuple(d.initial_state(streams, device).past for d in self.decoders))
+
+    def smooth(self, log_probabilities: Tensor, past: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """(B, T, C) log-probabilities: best word and its smoothed posterior, (B, T, S), and the next past."""
+        found = [d.smooth(log_probabilities, before) for d, before in zip(self.decoders, past, strict=True)]
+        words, scores, after = zip(*found, strict=True)
+        return torch.stack(words, -1), torch.stack(scores, -1), after
 
 
 class Choice(NamedTuple):
@@ -51,36 +68,25 @@ class Choice(NamedTuple):
     negatives: tuple[float, ...]
 
 
-def record(runtime: Runtime, decoder: Decoder, stream: LongStream) -> Trace:
-    """A stream as heard: `Trace.score` is (T, W), the posterior of every word that is reported."""
-    return hear_lanes(runtime, _recorder(decoder), stream)
+def record(runtime: Runtime, decoder: Decoder, stream: LongStream, smoothings: Sequence[float] = SMOOTHINGS) -> Trace:
+    """A stream as heard: `word` and `score` of its trace are (T, S), one column for each average."""
+    return hear_lanes(runtime, Recorder(decoder, smoothings), stream)
 
 
-def record_folder(runtime: Runtime, decoder: Decoder, folder: str | Path) -> Trace:
+def record_folder(
+    runtime: Runtime, decoder: Decoder, folder: str | Path, smoothings: Sequence[float] = SMOOTHINGS
+) -> Trace:
     """A folder of long recordings without keywords, heard alike, each from a fresh state."""
-    recorder, traces = _recorder(decoder), []
+    recorder, traces = Recorder(decoder, smoothings), []
     for path in recordings.find_recordings(folder):
         blocks = recordings.blocks(path, runtime.sample_rate)
         traces.append(hear(runtime, recorder, (Piece(block, (), ()) for block in blocks)))
     return join(traces, decoder.hop_seconds)
 
 
-def _recorder(decoder: Decoder) -> Recorder:
-    return Recorder(decoder.labels, decoder.hop_seconds, **{**decoder.settings, "smoothing": 0.0})
-
-
-def smoothed(decoder: Decoder, recorded: Trace) -> Trace:
-    """What a decoder makes of a recorded stream: the best word of each frame and its average."""
-    edges = [*recorded.starts, len(recorded.score)]
-    words, scores = [], []
-    for start, end in pairwise(edges):
-        # Only the words that are reported were kept, in their order.
-        heard = torch.full((1, end - start, len(decoder.labels)), -torch.inf)
-        heard[0][:, decoder.words] = torch.from_numpy(recorded.score[start:end]).log()
-        word, score, _ = decoder.smooth(heard, decoder.initial_state().past)
-        words.append(word[0].numpy().astype(np.int16))
-        scores.append(score[0].numpy())
-    return recorded._replace(word=np.concatenate(words), score=np.concatenate(scores))
+def averaged(recorded: Trace, number: int) -> Trace:
+    """What was recorded with one of the averages."""
+    return recorded._replace(word=recorded.word[:, number], score=recorded.score[:, number])
 
 
 def reports_of_runs(decoder: Decoder, trace: Trace, threshold: float) -> list[Report]:
@@ -142,14 +148,14 @@ def search(
         target: false alarms an hour.
         tolerance: seconds after a word's end in which it may be reported.
         negatives: recorded streams without keywords.
-        smoothings, consecutive, refractory: the values that are tried.
+        smoothings, consecutive, refractory: the values that are tried; the streams were recorded with these smoothings.
     """
     found = []
-    for smoothing, run, wait in product(smoothings, consecutive, refractory):
+    for (number, smoothing), run, wait in product(enumerate(smoothings), consecutive, refractory):
         settings = {**decoder.settings, "smoothing": smoothing, "consecutive": run, "refractory": wait}
         tried = Decoder(decoder.labels, decoder.hop_seconds, **settings)
-        curve = points(tried, smoothed(tried, recorded), tolerance)
-        others = [points(tried, smoothed(tried, other), tolerance).false_alarms for other in negatives]
+        curve = points(tried, averaged(recorded, number), tolerance)
+        others = [points(tried, averaged(other, number), tolerance).false_alarms for other in negatives]
         # A threshold that breaks the target elsewhere is as bad as one that breaks it here.
         allowed = curve._replace(false_alarms=np.max([curve.false_alarms, *others], axis=0))
         threshold = choose(allowed, target)

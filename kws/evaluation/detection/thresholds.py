@@ -17,13 +17,14 @@ from kws.spotter.runtime import Outputs, Runtime
 THRESHOLDS = np.append(1 / (1 + np.exp(-np.linspace(-4.0, 14.0, 109))), 1.0)
 CHUNK_FRAMES = 1 << 15  # of a trace, decoded at a time
 CHUNK_HOPS = 256  # of a stream, heard at a time
+CHUNK_VALUES = 1 << 22  # log-probabilities, at most
 
 
 class Trace(NamedTuple):
     """All that detection needs of a stream, whatever the threshold: a few bytes a frame.
 
     Attributes:
-        word: (T,) int16, class index of each frame's candidate.
+        word: (T,) int32, class index of each frame's candidate.
         score: (T,) float32, its smoothed posterior.
         truths: keywords said.
         speech: (start, end) of other speech.
@@ -68,8 +69,9 @@ def hear_lanes(runtime: Runtime, decoder: Decoder, stream: LongStream | NoSpeech
     lanes = [_Lane(stream.pieces(lane)) for lane in range(stream.lanes)]
     state, ear = runtime.start(len(lanes)), _Ear(decoder, len(lanes))
     hops, done = stream.lane_samples // runtime.hop_size, 0
+    most = min(CHUNK_HOPS, max(1, CHUNK_VALUES // (len(lanes) * len(decoder.labels))))
     while done < hops:
-        count = min(CHUNK_HOPS, hops - done)
+        count = min(most, hops - done)
         samples = np.stack([lane.take(count * runtime.hop_size) for lane in lanes])
         outputs, state = runtime.hear(samples, state)
         ear.take(outputs, samples)
@@ -108,7 +110,7 @@ class _Ear:
         word, best, self.past = self.decoder.smooth(torch.from_numpy(outputs.log_probabilities), self.past)
         voice = None if outputs.signal is None else torch.from_numpy(outputs.signal)
         gate, self.gate = self.decoder.listen(torch.from_numpy(samples), word.shape[1], voice, self.gate)
-        self.words.append(word.to(torch.int16).numpy())
+        self.words.append(word.to(torch.int32).numpy())
         self.scores.append(best.numpy())
         self.gates.append(gate.numpy())
 
@@ -116,7 +118,7 @@ class _Ear:
         """Candidates, their scores and the noise gate so far, (B, T) each."""
         if not self.words:
             word, best, _ = self.decoder.smooth(torch.zeros(self.streams, 0, len(self.decoder.labels)), self.past)
-            return word.to(torch.int16).numpy(), best.numpy(), word.to(torch.uint8).numpy()
+            return word.to(torch.int32).numpy(), best.numpy(), word.to(torch.uint8).numpy()
         return tuple(np.concatenate(rows, axis=1) for rows in (self.words, self.scores, self.gates))
 
 
@@ -283,9 +285,10 @@ def choose_per_word(counts: WordCounts, target: float) -> dict[str, float] | Non
     refractory time, so the sum is close to, not exactly, what the decoder then does. None when the highest thresholds
     already cost more than the target.
     """
-    thresholds, hits, alarms, words = counts.thresholds, counts.hits, counts.false_alarms, list(counts.hits)
-    at = dict.fromkeys(words, len(thresholds) - 1)
-    budget = target * counts.hours - sum(alarms[word][-1] for word in words)
+    thresholds, hits, alarms = counts.thresholds, counts.hits, counts.false_alarms
+    at = dict.fromkeys(hits, len(thresholds) - 1)
+    words = [word for word in hits if hits[word].any()]  # no threshold wins anything of the others
+    budget = target * counts.hours - sum(alarms[word][-1] for word in hits)
     if budget < 0:
         return None
     while True:

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from kws.evaluation.confusion import described
 from kws.evaluation.intervals import wilson_interval
 from kws.runs.names import MODES
 from kws.spotter import RESTING, Spotter
 from kws.spotter.featurizer import INT16_SCALE
-from kws.spotter.runtime import Runtime, TorchRuntime
+from kws.spotter.runtime import Runtime, TorchRuntime, clips_at_once
 from kws.spotter.vad import VoiceActivityDetector
+from kws.support.pair_counts import PairCounts
 
 DEFINITIONS = {
     "best": "the label with the highest probability in any frame of the span (the tutorial's); silence by its worst",
@@ -55,7 +57,7 @@ class StreamVerdicts:
         given: for each definition the (N,) class indices, in the order of the clips handed in.
         resets: falls of the voice activity signal.
         voice: share of frames with voice, or None without a detector.
-        confidences: (N, C) highest log-probability of each label in a clip's span.
+        confidences: (N, C) highest log-probability of each label in a clip's span; none where they are not asked for.
     """
 
     def __init__(self, clips: int, classes: int):
@@ -66,7 +68,12 @@ class StreamVerdicts:
 
 
 def hear_clips(
-    runtime: Runtime, clips: np.ndarray, order: np.ndarray, reset: bool, at_once: int = 64
+    runtime: Runtime,
+    clips: np.ndarray,
+    order: np.ndarray,
+    reset: bool,
+    at_once: int = 64,
+    confidences: bool = True,
 ) -> StreamVerdicts:
     """Play clips to a runtime and note what it called them.
 
@@ -75,11 +82,13 @@ def hear_clips(
         clips: (N, S) samples, int16 or float32 in [-1, 1].
         order: (N',) indices in the order in which they are played; they may be fewer than N.
         reset: start afresh before each clip; otherwise as one continuous stream.
-        at_once: clips computed together, which bounds the memory.
+        at_once: clips computed together, at most, which bounds the memory.
+        confidences: note those of every label too, of which there may be many.
     """
     hops = clips.shape[1] // runtime.hop_size
-    verdicts = StreamVerdicts(len(clips), len(runtime.labels))
+    verdicts = StreamVerdicts(len(clips), len(runtime.labels) if confidences else 0)
     state, last_signal, voiced = runtime.start(), 0, 0
+    at_once = clips_at_once(hops, len(runtime.labels), at_once)
     for start in range(0, len(order), at_once):
         chosen = order[start : start + at_once]
         samples = as_float(clips[chosen, : hops * runtime.hop_size])
@@ -96,7 +105,8 @@ def hear_clips(
         frames = outputs.log_probabilities.reshape(len(chosen), hops, -1)
         for name, given in judge(frames, runtime.labels).items():
             verdicts.given[name][chosen] = given
-        verdicts.confidences[chosen] = frames.max(axis=1)
+        if confidences:
+            verdicts.confidences[chosen] = frames.max(axis=1)
     return verdicts
 
 
@@ -109,7 +119,11 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
 def share(correct: np.ndarray) -> dict[str, Any]:
     """Accuracy of (N,) booleans with its 95 % Wilson interval; None for no clips at all."""
-    right, clips = int(correct.sum()), len(correct)
+    return share_of(int(correct.sum()), len(correct))
+
+
+def share_of(right: int, clips: int) -> dict[str, Any]:
+    """The same of two numbers."""
     return {
         "accuracy": right / clips if clips else None,
         "interval": list(wilson_interval(right, clips)) if clips else None,
@@ -136,8 +150,9 @@ def stream_accuracy(
         modes: which of `MODES`.
 
     Returns:
-        For each mode ``accuracy``, ``interval``, ``clips``, ``per_word``, ``confusion`` (rows: true label) and
-        ``definitions``; for ``vad`` also ``resets_per_clip``, ``voice`` (share of frames) and its ``parameters``.
+        For each mode ``accuracy``, ``interval``, ``clips``, ``per_word``, ``confusion`` and ``most_confused`` (told by
+        `kws.evaluation.confusion`) and ``definitions``; for ``vad`` also ``resets_per_clip``, ``voice`` (share of
+        frames) and its ``parameters``.
     """
     labels = np.asarray(labels)
     order = stream_order(len(clips), seed)
@@ -149,15 +164,15 @@ def stream_accuracy(
     }
     for mode in modes:
         runtime = TorchRuntime(spotter, vad=detector if mode == "vad" else "off")
-        verdicts = hear_clips(runtime, clips, order, reset=mode == "reset")
+        verdicts = hear_clips(runtime, clips, order, reset=mode == "reset", confidences=False)
         given = verdicts.given[definition]
-        confusion = np.zeros((len(spotter.labels), len(spotter.labels)), np.int64)
-        np.add.at(confusion, (labels, given), 1)
+        pairs = PairCounts.of(labels, given, len(spotter.labels))
+        counts = zip(spotter.labels, pairs.diagonal.tolist(), pairs.row_totals.tolist(), strict=True)
         results[mode] = {
             **share(given == labels),
             "definitions": {name: share(other == labels) for name, other in verdicts.given.items()},
-            "per_word": {word: share(given[labels == index] == index) for index, word in enumerate(spotter.labels)},
-            "confusion": confusion.tolist(),
+            "per_word": {word: share_of(right, clips) for word, right, clips in counts},
+            **described(pairs, spotter.labels),
         }
         if mode == "vad":
             results[mode] |= {
