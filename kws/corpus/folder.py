@@ -153,7 +153,10 @@ class FolderCorpus:
         if self.noise is not None:
             return _noise_files(self.noise, found)
         beside = self.root / NOISE_FOLDER
-        return _paths([(beside, _recordings(beside, found))]) if beside.is_dir() else []
+        if beside.is_dir():
+            return _paths([(beside, _recordings(beside, found))])
+        found.seen.plain.append(str(beside))  # no folder yet; tables do not list the root
+        return []
 
     def _choose(self, keywords: Sequence[str], clips: ClipTable, noise: list[Path], found: "Findings") -> Corpus:
         """The corpus that the options make of what was found. A label with a `_` is one that the source wants."""

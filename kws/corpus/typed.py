@@ -1,12 +1,14 @@
 """Words that are only typed beside words that were recorded: voices speak the first, and the second as well."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kws.corpus import selection
-from kws.corpus.base import Clip, Corpus
+from kws.corpus.base import Corpus
+from kws.corpus.clips import SPLITS, ClipTable
 from kws.corpus.folder import FolderCorpus, label_of
 from kws.support.errors import KwsError
 
@@ -61,33 +63,28 @@ class TypedCorpus:
     def scan(self) -> Corpus:
         """All clips; the typed words' labels come after the others."""
         folder, spoken = self._folder(), self.spoken.scan()
-        recorded = [clip for clip in folder.clips if clip.label not in self.typed or clip.split == "testing"]
+        recorded = folder.clips.take(~folder.clips.labelled(self.typed) | _in(folder.clips, "testing"))
         few = self._few(folder)
-        tested = {clip.label for clip in recorded if clip.split == "testing"}
-        labels = {*folder.labels, *self.typed}
-
-        def wanted(clip: Clip) -> bool:
-            if clip.label not in labels or clip.label == selection.SILENCE:
-                return False
-            if clip.split == "training":
-                return True
-            return clip.label in self.typed and (clip.split == "validation" or clip.label not in tested)
-
-        voices = [clip for clip in spoken.clips if wanted(clip)]
-        counts = Counter(clip.split for clip in voices)
+        tested = {label for _, label in recorded.in_split("testing").counts()}
+        wanted = {*folder.labels, *self.typed} - {selection.SILENCE}
+        evaluated = spoken.clips.labelled(self.typed) & (
+            _in(spoken.clips, "validation") | ~spoken.clips.labelled(tested)
+        )
+        voices = spoken.clips.take(spoken.clips.labelled(wanted) & (_in(spoken.clips, "training") | evaluated))
+        training, validation = (len(voices.in_split(split)) for split in ("training", "validation"))
         by_people, by_voices = (
             ", ".join(w for w in self.typed if (w in tested) == there) or "none" for there in (True, False)
         )
         notes = (
             f"typed: {', '.join(self.typed)}; tested on recordings: {by_people}; on voices: {by_voices}",
-            f"{counts['training']} clips by voices for training, {counts['validation']} for validation, beside "
+            f"{training} clips by voices for training, {validation} for validation, beside "
             f"{len(few)} recordings of typed words",
         )
         return Corpus(
             name=f"{folder.name} and voices",
             root=folder.root,
             labels=(*(label for label in folder.labels if label.startswith("_")), *self.words, *self.typed),
-            clips=(*recorded, *few, *voices),
+            clips=ClipTable.joined([recorded, few, voices]),
             noise=folder.noise or spoken.noise,
             refused=folder.refused,
             notes=(*folder.notes, *spoken.notes, *notes),
@@ -105,12 +102,12 @@ class TypedCorpus:
         finally:
             source.words = words
 
-    def _few(self, folder: Corpus) -> list[Clip]:
+    def _few(self, folder: Corpus) -> ClipTable:
         """Recordings of typed words that train."""
         if not self.recordings:
-            return []
-        training = [clip for clip in folder.clips if clip.label in self.typed and clip.split == "training"]
-        return selection.limit_per_word(training, self.recordings, self.seed)
+            return ClipTable.of(())
+        training = folder.split("training")
+        return selection.limit_per_word(training.take(training.labelled(self.typed)), self.recordings, self.seed)
 
     def _recorded_words(self) -> tuple[str, ...]:
         if self.recorded.words is not None:
@@ -121,3 +118,8 @@ class TypedCorpus:
         if not labels:
             raise KwsError(f"{self.root}: no folder of a recorded word; set data.root, or use data=spoken")
         return words
+
+
+def _in(clips: ClipTable, split: str) -> np.ndarray:
+    """(N,) bool: which clips are in a split."""
+    return clips.split == SPLITS.index(split)

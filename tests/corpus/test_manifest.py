@@ -380,3 +380,14 @@ def test_a_scan_of_tables_is_remembered_until_something_changes(root, tmp_path, 
     ]  # fmt: skip
     change(root)
     assert [scan(), scan()] == [False, True]
+
+
+def test_a_folder_of_noise_that_comes_later_is_noticed(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("kws.corpus.memory.SETTLED", -60.0)
+    path = table(root / "clips.csv", as_rows(FolderCorpus(root).scan(), root))
+    (root / "_background_noise_").rename(tmp_path / "away")
+    before = [ManifestCorpus(path, memory=tmp_path / "scans", **ANY).scan() for _ in range(2)]
+    assert before[0].noise == before[1].noise == ()
+    (tmp_path / "away").rename(root / "_background_noise_")
+    after = ManifestCorpus(path, memory=tmp_path / "scans", **ANY).scan()
+    assert after.noise and after == ManifestCorpus(path, **ANY).scan()
