@@ -42,6 +42,8 @@ def percentages():
     native = stored("benchmarks/results/native.json")["variants"].values()
     shares += [variant[weights]["accuracy"] for variant in native for weights in ("float32", "int8")]
     shares.append(stored("docs/results/default.json")["as_stored"]["miss_rate"])
+    wake_words = stored("docs/results/wake_words.json")["rows"]
+    shares += [bound["miss_rate"] for row in wake_words for bound in row["bounds"]]
     figures = {f"{100 * share:.{digits}f}" for share in shares for digits in (0, 1, 2, 3)}
     return figures | {f"{half(variant):.2f}" for variant in variants() if "interval" in variant}
 
