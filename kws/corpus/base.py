@@ -56,6 +56,7 @@ class Corpus:
     notes   what a reader of a report should know: sentences with counts
     noise_share   the share of each background recording, from its beginning, that training may hear; less than 1
             where evaluation has clips of silence cut from the rest. The cache keeps this share only.
+    unrecorded    labels that hardly any recording below `root` trains: recordings of other words tell nothing of them
     """
 
     name: str
@@ -66,6 +67,7 @@ class Corpus:
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     noise_share: float = 1.0
+    unrecorded: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "clips", ClipTable.of(self.clips))
@@ -76,6 +78,11 @@ class Corpus:
         corpus = cls(**fields)
         corpus.__dict__["_fingerprint"] = fingerprint
         return corpus
+
+    def recorded(self, clips: ClipTable) -> np.ndarray:
+        """(N,) bool: which clips are recordings below `root` of a label that is not `unrecorded`."""
+        below = np.array([Path(folder).is_relative_to(self.root) for folder in clips.folders], bool)
+        return below[clips.folder] & ~clips.labelled(self.unrecorded)
 
     def split(self, name: str) -> ClipTable:
         """The clips of one split: training, validation or testing."""

@@ -16,9 +16,10 @@ from kws.support.errors import KwsError
 class TypedCorpus:
     """Recordings of some words, and others that nobody has recorded; a source as `data=typed` chooses it.
 
-    Voices speak every word, so that a synthetic clip is no sign of a typed word. Typed words train and validate on
-    voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does not.
-    All words of the folder may be typed, which leaves its recordings for the test alone.
+    Voices speak every word, so that a synthetic clip is no sign of a typed word, and training does not learn from
+    recordings of other words that a recording is no sign of one (`Corpus.unrecorded`). Typed words train and validate
+    on voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does
+    not. All words of the folder may be typed, which leaves its recordings for the test alone.
 
     Args:
         recorded: the folder. Recordings of a typed word in it do not train, but for `recordings`, and never validate.
@@ -89,6 +90,7 @@ class TypedCorpus:
             refused=folder.refused,
             notes=(*folder.notes, *spoken.notes, *notes),
             noise_share=folder.noise_share if folder.noise else spoken.noise_share,
+            unrecorded=self.typed,
         )
 
     def _folder(self) -> Corpus:

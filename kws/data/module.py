@@ -37,6 +37,7 @@ class Batch(NamedTuple):
     waveforms: Tensor | None  # (B, S) int16; augmented, float32, where features are there too
     labels: Tensor  # (B,) int64
     draw: int = 0  # seed of whatever is drawn at random for this batch
+    recorded: Tensor | None = None  # (B,) bool, see `Corpus.recorded`; None where every label has recordings
 
 
 class ClipBatches(Sampler):
@@ -123,10 +124,17 @@ def drawn_from(indices: np.ndarray, count: int, random: np.random.Generator) -> 
 class SplitDataset(Dataset):
     """A split as a map from a whole batch of indices to a `Batch`."""
 
-    def __init__(self, features: np.ndarray | None, samples: np.ndarray | None, labels: np.ndarray):
+    def __init__(
+        self,
+        features: np.ndarray | None,
+        samples: np.ndarray | None,
+        labels: np.ndarray,
+        recorded: np.ndarray | None = None,
+    ):
         self.features = features
         self.samples = samples
         self.labels = labels
+        self.recorded = recorded
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -137,6 +145,7 @@ class SplitDataset(Dataset):
             features=None if self.features is None else torch.from_numpy(self.features[indices]),
             waveforms=None if self.samples is None else torch.from_numpy(self.samples[indices]),
             labels=torch.from_numpy(self.labels[indices]),
+            recorded=None if self.recorded is None else torch.from_numpy(self.recorded[indices]),
             draw=draw,
         )
 
@@ -356,13 +365,15 @@ class SpeechDataModule(pl.LightningDataModule):
         augmented = training and (self.augment is not None or self.keep_waveforms)
         features = None if augmented else self.split_features(split)
         samples = self.waveforms.splits[split].samples if augmented else None
-        labels = self.clip_labels(split)
+        labels, recorded = self.clip_labels(split), None
+        if training and self.corpus.unrecorded:
+            recorded = self.corpus.recorded(self.waveforms.splits[split].clips)
         if training and self.limit_clips is not None:
             chosen = np.sort(np.random.default_rng(self.seed).permutation(len(labels))[: self.limit_clips])
-            features, samples, labels = (
-                None if array is None else array[chosen] for array in (features, samples, labels)
+            features, samples, labels, recorded = (
+                None if array is None else array[chosen] for array in (features, samples, labels, recorded)
             )
-        dataset = SplitDataset(features, samples, labels)
+        dataset = SplitDataset(features, samples, labels, recorded)
         drawn = {}
         if training and self.limit_clips is None and self.negatives is not None and len(self.negatives):
             drawn = {"pool": self.negatives, "drawn": self.negatives_per_epoch, "weights": self.negative_weights}

@@ -8,6 +8,9 @@ far, if what is behind a pooling over time sees frames that are twice as far apa
 
 features (B,T,32) ─► 20 convolutions over frames or filters, ─► (B,T,96) ─► BN ─► kernels over time, ─► linear, softmax
 log10 of 32 mels     5 poolings; LeakyReLU with a floor          frozen            BN, ReLU
+
+The last blocks hold most of the weights. Without them, what the blocks before hear is the embedding: smaller, and less
+of it about words.
 """
 
 import importlib.util
@@ -157,10 +160,10 @@ class PoolingOverTime(Layer):
         chain.add(Normalize, f"{name}.level", mean=-rest, deviation=np.ones_like(rest))
 
 
-def layers() -> list[Layer]:
-    """The embedding's, in their order."""
+def layers(blocks: int = len(BLOCKS)) -> list[Layer]:
+    """The embedding's first blocks, in their order; behind all of them its last convolution."""
     made, channels, filters, dilation = [], 1, FILTERS, 1
-    for block, (widths, frames) in enumerate(BLOCKS):
+    for block, (widths, frames) in enumerate(BLOCKS[:blocks]):
         for i, outputs in enumerate(widths):
             # Over frequency and over time by turns, only the first over both.
             size = (3, 3) if channels == 1 else (1, 3) if i % 2 == (block == 0) else (3, 1)
@@ -171,7 +174,9 @@ def layers() -> list[Layer]:
         if frames == 2:
             made.append(PoolingOverTime(channels, filters, dilation))
             dilation *= 2
-    return [*made, Convolving(channels, EMBEDDING, (3, 1), filters, dilation, last=True)]
+    if blocks == len(BLOCKS):
+        made.append(Convolving(channels, EMBEDDING, (3, 1), filters, dilation, last=True))
+    return made
 
 
 class SpeechEmbeddingClassifier(Classifier):
@@ -188,6 +193,7 @@ class SpeechEmbeddingClassifier(Classifier):
         dropout: probability of zeroing inputs of the head's layers, in training.
         sample_rate: Hz of what the features are made of; they are scaled to those of 16 kHz.
         frozen: whether the embedding keeps its weights in training.
+        blocks: of the embedding that there are, of five.
         readout: see `Classifier`.
     """
 
@@ -200,6 +206,7 @@ class SpeechEmbeddingClassifier(Classifier):
         dropout: float = 0.3,
         sample_rate: int = RATE,
         frozen: bool = True,
+        blocks: int = len(BLOCKS),
         readout: str = "best",
     ):
         super().__init__(readout)
@@ -211,6 +218,8 @@ class SpeechEmbeddingClassifier(Classifier):
             )
         if min([width, *kernels]) < 1:
             raise KwsError(f"model.width={width} and model.kernels={kernels} must be at least 1.")
+        if not 1 <= blocks <= len(BLOCKS):
+            raise KwsError(f"model.blocks={blocks}: the speech embedding has 1 to {len(BLOCKS)} blocks.")
         self.settings = {
             "input_size": input_size,
             "num_classes": num_classes,
@@ -219,16 +228,21 @@ class SpeechEmbeddingClassifier(Classifier):
             "dropout": dropout,
             "sample_rate": sample_rate,
             "frozen": frozen,
+            "blocks": blocks,
             "readout": readout,
         }
-        self.embedding = nn.ModuleList(layers()).requires_grad_(not frozen).to(memory_format=torch.channels_last)
-        self.norm = nn.BatchNorm2d(EMBEDDING)
-        head, channels = [], EMBEDDING
+        embedding = layers(blocks)
+        self.embedding = nn.ModuleList(embedding).requires_grad_(not frozen).to(memory_format=torch.channels_last)
+        channels, self.filters = EMBEDDING, FILTERS >> blocks
+        if blocks < len(BLOCKS):
+            channels = BLOCKS[blocks - 1][0][-1]
+        self.norm = nn.BatchNorm2d(channels)
+        head, filters = [], self.filters
         for kernel in kernels:
-            head.append(Layer(channels, 1, kernel, STRIDE))
-            head[-1].convolution = nn.Conv2d(channels, width, (kernel, 1), dilation=(STRIDE, 1), bias=False)
+            head.append(Layer(channels, filters, kernel, STRIDE))
+            head[-1].convolution = nn.Conv2d(channels, width, (kernel, filters), dilation=(STRIDE, 1), bias=False)
             head[-1].norm = nn.BatchNorm2d(width)
-            channels = width
+            channels, filters = width, 1
         self.head = nn.ModuleList(head)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(channels, num_classes)
@@ -236,11 +250,17 @@ class SpeechEmbeddingClassifier(Classifier):
     @torch.no_grad()
     def settle(self) -> None:
         """Take for the silence before a stream what the layers answer to features of zero, those of digital silence."""
-        x = torch.zeros(1, 1, 1, FILTERS)
+        x = self.embedding[0].convolution.weight.new_zeros(1, 1, 1, FILTERS)
         for layer in self.embedding:
             if layer.past:
                 layer.rest.copy_(x)
             x = layer(x.expand(-1, -1, layer.past + 1, -1))
+
+    def train(self, mode: bool = True) -> "SpeechEmbeddingClassifier":
+        """Behind training, silence is what the weights of now answer to it."""
+        if self.training and not mode and not self.settings["frozen"]:
+            self.settle()
+        return super().train(mode)
 
     @property
     def fixed_normalization(self) -> tuple[float, float]:
@@ -266,9 +286,10 @@ class SpeechEmbeddingClassifier(Classifier):
             layer.add_steps(chain, f"embedding{i}")
         deviation = (self.norm.running_var.double() + self.norm.eps).sqrt() / self.norm.weight.double()
         mean = self.norm.running_mean.double() - self.norm.bias.double() * deviation
+        deviation, mean = (one.repeat_interleave(self.filters) for one in (deviation, mean))
         chain.add(Normalize, "embedding", mean=array(mean), deviation=array(deviation))
         for i, layer in enumerate(self.head, 1):
-            add_convolution(chain, f"head{i}", layer.convolution, layer.norm)
+            add_convolution(chain, f"head{i}", layer.convolution, layer.norm, layer.input_filters)
             chain.add(ReLU, f"head{i}.relu")
         chain.add(Linear, "linear", weight=array(self.linear.weight), bias=array(self.linear.bias))
         chain.add(LogSoftmax, "log_probabilities")
@@ -296,11 +317,15 @@ class SpeechEmbeddingClassifier(Classifier):
         frames = features.shape[1]
         if not self.training or frames < STRIDE:
             return super().forward(features)
+        if not self.settings["frozen"]:
+            self.settle()  # a few frames: it costs next to nothing
         phase = (frames - 1) % STRIDE  # the last frame is among them
         x = features[:, None].contiguous(memory_format=torch.channels_last)
+        dilation = 1
         for layer in self.embedding:
             x = layer.decimated(x, phase)
-        x = self.norm(x)
+            dilation *= 1 + isinstance(layer, PoolingOverTime)
+        x = self.norm(x[:, :, phase // dilation :: STRIDE // dilation])  # of a few blocks there are more frames
         for layer in self.head:
             x = layer.after_rest(self.dropout(x), layer.frames - 1)
             x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight)))
@@ -322,7 +347,7 @@ def pretrained(**settings) -> SpeechEmbeddingClassifier:
     network = SpeechEmbeddingClassifier(**settings)
     weights = iter(published())
     for layer in network.embedding:
-        if isinstance(layer, Convolving):
+        if isinstance(layer, Convolving):  # in their order, as far as there are any
             for parameter in layer.convolution.parameters():
                 with torch.no_grad():
                     parameter.copy_(next(weights))

@@ -21,6 +21,7 @@ from kws.training.detection_loss import detection_loss
 from kws.training.pauses import Pauses
 from kws.training.teachers import Teachers
 
+UNHEARD = -30.0  # natural logarithm of what a label that is not asked for gets; finite, for label smoothing
 STATES = ("reset", "carry", "mixed")
 
 
@@ -127,6 +128,7 @@ class SpotterModule(pl.LightningModule):
         self.detection_window = max(1, round(detection_seconds / hop))
         self.detection_slack = round(detection_slack / hop)
         self.words = torch.tensor([i for i, label in enumerate(spotter.labels) if not label.startswith("_")])
+        self.unrecorded = torch.zeros(len(spotter.labels), dtype=torch.bool)
         self.pauses: Pauses | None = None
         self.carried: tuple[Tensor, ...] | None = None
         self.fitted: dict[str, float] = {}  # loss and accuracy of the last whole epoch
@@ -138,9 +140,12 @@ class SpotterModule(pl.LightningModule):
         self.test_clips = ClipMeter(spotter.labels)
 
     def setup(self, stage: str) -> None:
-        """Teachers hear for themselves."""
-        if stage == "fit" and self.teachers is not None:
-            self.trainer.datamodule.keep_waveforms = True
+        """Teachers hear for themselves; the corpus says which labels no recording trains."""
+        if stage != "fit":
+            return
+        data = self.trainer.datamodule
+        data.keep_waveforms |= self.teachers is not None
+        self.unrecorded = torch.tensor([label in data.corpus.unrecorded for label in self.spotter.labels])
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and, stepping once a batch, scheduler."""
@@ -183,6 +188,17 @@ class SpotterModule(pl.LightningModule):
             other = log_probabilities.gather(1, labels[mixed.partner, None])[:, 0]
             correct = torch.lerp(other, correct, mixed.share)
         return -(1 - self.label_smoothing) * correct.mean() - self.label_smoothing * log_probabilities.mean()
+
+    def without_unrecorded(self, log_probabilities: Tensor, recorded: Tensor, mixed: Mixed | None) -> Tensor:
+        """(B, C), for clips that are `recorded` among the labels alone that recordings train.
+
+        A network that sees recordings of some words, and voices speak the others, learns that whatever people say is
+        none of these others.
+        """
+        if mixed is not None:
+            recorded = recorded & recorded[mixed.partner]
+        out = recorded[:, None] & self.unrecorded.to(recorded.device)
+        return log_probabilities.masked_fill(out, UNHEARD).log_softmax(dim=-1)
 
     def divergence(self, log_probabilities: Tensor, waveforms: Tensor, mixed: Mixed | None) -> Tensor:
         """Kullback-Leibler divergence of softened posteriors (B, C) from the teachers', times temperature squared.
@@ -235,6 +251,8 @@ class SpotterModule(pl.LightningModule):
         heard = self.listen(features.reshape(lanes, -1, features.shape[-1]))  # (L, J·T, C)
         frames = heard.reshape(clips, -1, heard.shape[-1])  # (B, T, C)
         log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
+        if batch.recorded is not None:
+            log_probabilities = self.without_unrecorded(log_probabilities, batch.recorded[:clips], mixed)
         loss = self.loss(log_probabilities, labels, mixed)
         if self.teachers is not None:
             divergence = self.divergence(log_probabilities, batch.waveforms[:clips], mixed)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from functools import partial
 
+import numpy as np
 import pytest
 
 from kws.corpus import FolderCorpus, SpokenCorpus, TypedCorpus, embedded
@@ -68,6 +69,16 @@ def test_a_few_recordings_train_as_well_each_by_another_speaker(tmp_path, record
     assert set(few) != {
         clip for clip in others.split("training") if clip.label == "yes" and "people" in clip.path.parts
     }
+
+
+def test_which_clips_say_nothing_of_typed_words(tmp_path, recordings):
+    corpus = made(TypedCorpus(FolderCorpus(recordings), voices(tmp_path), ["yes"], recordings=5))
+    assert corpus.unrecorded == ("yes",)
+    training = corpus.split("training")
+    by_people = np.array(["people" in clip.path.parts for clip in training])
+    assert corpus.recorded(training).tolist() == (by_people & ~training.labelled(["yes"])).tolist()
+    assert corpus.recorded(training).sum() == 32
+    assert made(FolderCorpus(recordings)).unrecorded == ()
 
 
 def test_voices_need_not_say_the_recorded_words(tmp_path, recordings):

@@ -6,6 +6,8 @@ import torch
 
 from kws.networks import Normalization, SpeechEmbeddingClassifier, speech_embedding
 from kws.networks.speech_embedding import STRIDE, pretrained
+from kws.program import Program
+from kws.program.floating import run
 from kws.spotter.featurizer import Featurizer
 from kws.support.errors import KwsError
 from kws.support.onnx_session import session
@@ -90,9 +92,10 @@ def test_half_the_rate_hears_the_same():
     assert (heard[0] - heard[1])[loud].abs().max() < 0.1
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 4, 5])
 @pytest.mark.parametrize("frames", [8, 97, 100, 103, 104])
-def test_one_frame_in_eight_while_it_trains(frames):
-    network = drawn()
+def test_one_frame_in_eight_while_it_trains(frames, blocks):
+    network = drawn(blocks=blocks)
     features = torch.randn(2, frames, 32, dtype=torch.float64)
     every = network(features)
     network.train()
@@ -106,8 +109,9 @@ def test_one_frame_in_eight_while_it_trains(frames):
     assert some.shape == every.shape
 
 
-def test_the_stream_is_the_batch():
-    network = drawn()
+@pytest.mark.parametrize("blocks", [1, 4, 5])
+def test_the_stream_is_the_batch(blocks):
+    network = drawn(blocks=blocks)
     features = torch.randn(3, 60, 32, dtype=torch.float64)
     whole, state, pieces = network(features), tuple(s.double() for s in network.initial_state(3)), []
     for piece in features.split([1, 7, 20, 32], dim=1):
@@ -125,6 +129,31 @@ def test_a_stream_begins_in_silence():
     )
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 4, 5])
+def test_the_steps_are_the_stream(blocks):
+    network = drawn(blocks=blocks, kernels=(1, 3))
+    for norm in (network.norm, *(layer.norm for layer in network.head)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    program = Program(tuple(network.steps("features")), 32, "features")
+    features = torch.randn(40, 32, dtype=torch.float64)
+    values, _ = run(program, features[None].float().numpy())
+    np.testing.assert_allclose(values[program.output], network(features[None]).detach().numpy(), atol=1e-4)
+
+
+def test_an_embedding_that_learns_knows_its_silence():
+    network = drawn(frozen=False, blocks=3).train()
+    with torch.no_grad():
+        network.embedding[0].convolution.bias += 0.5
+    network(torch.randn(2, 40, 32, dtype=torch.float64)).mean().backward()
+    assert network.embedding[0].convolution.weight.grad.abs().sum() > 0
+    rests = [layer.rest.clone() for layer in network.embedding if layer.past]
+    network.eval().settle()
+    assert all(map(torch.equal, rests, [layer.rest for layer in network.embedding if layer.past]))
+    assert (rests[1] - drawn(blocks=3).embedding[2].rest).abs().max() > 0.1
+
+
 def test_only_the_head_learns():
     network = drawn().train()
     network(torch.randn(2, 40, 32, dtype=torch.float64)).mean().backward()
@@ -134,6 +163,8 @@ def test_only_the_head_learns():
 
 
 def test_what_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(KwsError, match=r"model.blocks=6: the speech embedding has 1 to 5 blocks"):
+        SpeechEmbeddingClassifier(32, 4, blocks=6)
     with pytest.raises(KwsError, match="featurizer=speech_embedding"):
         SpeechEmbeddingClassifier(40, 4)
     with pytest.raises(KwsError, match=r"model\.width=0"):

@@ -60,6 +60,31 @@ def test_features_are_mixed_as_the_labels_are(monkeypatch):
     torch.testing.assert_close(loss, (-0.7 * scores[0, 0] - 0.3 * scores[0, 1] - scores[1, 1]) / 2)
 
 
+def test_recordings_of_other_words_say_nothing_of_a_word_that_nobody_recorded():
+    """Cross entropy over the other labels alone, and no gradient for the word; a clip by a voice is as ever."""
+    trained, clips = module(), batch(4)
+    trained.unrecorded = torch.tensor([False, False, True])
+    heard, readout = [], trained.spotter.classifier.readout
+
+    def noted(frames):
+        heard.append(readout(frames))
+        heard[-1].retain_grad()
+        return heard[-1]
+
+    trained.spotter.classifier.readout = noted
+    clips = clips._replace(labels=torch.tensor([0, 1, 2, 0]), recorded=torch.tensor([True, True, False, False]))
+    loss = trained.training_step(clips, 0)
+    loss.backward()
+    scores = heard[0].detach()
+    first = nn.functional.cross_entropy(scores[:2, :2], clips.labels[:2], reduction="sum")
+    expected = (first + nn.functional.cross_entropy(scores[2:], clips.labels[2:], reduction="sum")) / 4
+    torch.testing.assert_close(loss.detach(), expected)
+    assert heard[0].grad[:2, 2].tolist() == [0, 0] and heard[0].grad[2:, 2].abs().min() > 0.01
+    mixed = Mixed(torch.tensor([0.7, 0.8, 1.0, 1.0]), torch.tensor([1, 3, 2, 0]))
+    kept = trained.without_unrecorded(scores, clips.recorded, mixed)
+    assert kept[0, 2] < -29 and torch.allclose(kept[1:], scores[1:])  # the second is mixed with a clip by a voice
+
+
 def test_shares_follow_the_beta_distribution():
     torch.manual_seed(0)
     mixed = module(mixup=0.4).mix(20000)
