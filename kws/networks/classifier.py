@@ -59,6 +59,10 @@ class Classifier(nn.Module):
         log_probabilities, _ = self.stream(features, self.initial_state(len(features), features.device))
         return log_probabilities
 
+    def coarse(self, features: Tensor) -> Tensor:
+        """The same with fewer frames computed, the others being copies, where a network can: for training."""
+        return self(features)
+
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """One frame of each stream: (B, F) to (B, C)."""
         log_probabilities, state = self.stream(features[:, None], state)
@@ -91,6 +95,10 @@ class Classifier(nn.Module):
                 scores = torch.where(rest, log_probabilities.amin(dim=1), scores)
             return F.log_softmax(scores, dim=-1)
         return log_probabilities[:, -1] if self.readout_name == "last" else log_probabilities.mean(dim=1)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters for the optimizer. A group's ``rate``, where it has one, is its share of the learning rate."""
+        return [{"params": list(self.parameters())}]
 
     def no_stream(self) -> str:
         """The sentence for whoever wants to stream a network that judges whole clips."""

@@ -16,6 +16,7 @@ of it about words.
 import importlib.util
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,8 +193,9 @@ class SpeechEmbeddingClassifier(Classifier):
         kernels: frames that each kernel of the head sees, eight frames apart.
         dropout: probability of zeroing inputs of the head's layers, in training.
         sample_rate: Hz of what the features are made of; they are scaled to those of 16 kHz.
-        frozen: whether the embedding keeps its weights in training.
+        frozen: the first blocks that keep their weights in training, a number; true: the embedding, false: none.
         blocks: of the embedding that there are, of five.
+        rate: share of the learning rate that the others learn with: they know much already, and shall not forget it.
         readout: see `Classifier`.
     """
 
@@ -205,8 +207,9 @@ class SpeechEmbeddingClassifier(Classifier):
         kernels: tuple[int, ...] = (3, 3),
         dropout: float = 0.3,
         sample_rate: int = RATE,
-        frozen: bool = True,
+        frozen: bool | int = True,
         blocks: int = len(BLOCKS),
+        rate: float = 0.1,
         readout: str = "best",
     ):
         super().__init__(readout)
@@ -220,6 +223,10 @@ class SpeechEmbeddingClassifier(Classifier):
             raise KwsError(f"model.width={width} and model.kernels={kernels} must be at least 1.")
         if not 1 <= blocks <= len(BLOCKS):
             raise KwsError(f"model.blocks={blocks}: the speech embedding has 1 to {len(BLOCKS)} blocks.")
+        if not isinstance(frozen, bool) and not 0 <= frozen <= blocks:
+            raise KwsError(f"model.frozen={frozen}: give true, false, or a number of blocks, 0 to {blocks}.")
+        if not rate > 0:
+            raise KwsError(f"model.rate={rate} must be greater than 0; model.frozen=true keeps the embedding as it is.")
         self.settings = {
             "input_size": input_size,
             "num_classes": num_classes,
@@ -229,10 +236,15 @@ class SpeechEmbeddingClassifier(Classifier):
             "sample_rate": sample_rate,
             "frozen": frozen,
             "blocks": blocks,
+            "rate": rate,
             "readout": readout,
         }
         embedding = layers(blocks)
-        self.embedding = nn.ModuleList(embedding).requires_grad_(not frozen).to(memory_format=torch.channels_last)
+        kept = embedding if frozen is True else layers(frozen) if frozen else []
+        for layer in embedding[: len(kept)]:
+            layer.requires_grad_(False)
+        self.learns = len(kept) < len(embedding)
+        self.embedding = nn.ModuleList(embedding).to(memory_format=torch.channels_last)
         channels, self.filters = EMBEDDING, FILTERS >> blocks
         if blocks < len(BLOCKS):
             channels = BLOCKS[blocks - 1][0][-1]
@@ -258,9 +270,18 @@ class SpeechEmbeddingClassifier(Classifier):
 
     def train(self, mode: bool = True) -> "SpeechEmbeddingClassifier":
         """Behind training, silence is what the weights of now answer to it."""
-        if self.training and not mode and not self.settings["frozen"]:
+        if self.training and not mode and self.learns:
             self.settle()
         return super().train(mode)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """See `Classifier.groups`."""
+        if not self.learns:
+            return super().groups()
+        embedding = list(self.embedding.parameters())
+        known = set(embedding)
+        head = [parameter for parameter in self.parameters() if parameter not in known]
+        return [{"params": head}, {"params": embedding, "rate": self.settings["rate"]}]
 
     @property
     def fixed_normalization(self) -> tuple[float, float]:
@@ -314,12 +335,16 @@ class SpeechEmbeddingClassifier(Classifier):
 
     def forward(self, features: Tensor) -> Tensor:
         """Whole clips: normalised features (B, T, F) to log-probabilities (B, T, C)."""
+        return self.coarse(features) if self.training else super().forward(features)
+
+    def coarse(self, features: Tensor) -> Tensor:
+        """The same with one frame in eight computed, the last one among them."""
         frames = features.shape[1]
-        if not self.training or frames < STRIDE:
+        if frames < STRIDE:
             return super().forward(features)
-        if not self.settings["frozen"]:
+        if self.learns and self.training:
             self.settle()  # a few frames: it costs next to nothing
-        phase = (frames - 1) % STRIDE  # the last frame is among them
+        phase = (frames - 1) % STRIDE
         x = features[:, None].contiguous(memory_format=torch.channels_last)
         dilation = 1
         for layer in self.embedding:

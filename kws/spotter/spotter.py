@@ -115,9 +115,10 @@ class Spotter(nn.Module):
         """Raw features of whole clips: (B, S) samples in [-1, 1] to (B, T, F)."""
         return self.featurizer(waveform)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Clips by their raw features: (B, T, F) to (B, C) log-probabilities."""
-        return self.classifier.readout(self.classifier(self.normalization(features)))
+    def classify(self, features: Tensor, coarse: bool = False) -> Tensor:
+        """Clips by raw features: (B, T, F) to (B, C) log-probabilities; of fewer frames where it is `coarse`."""
+        classifier = self.classifier.coarse if coarse else self.classifier
+        return self.classifier.readout(classifier(self.normalization(features)))
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Whole clips: (B, S) samples in [-1, 1] to (B, C) log-probabilities, the state reset before each clip."""

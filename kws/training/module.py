@@ -150,9 +150,11 @@ class SpotterModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and, stepping once a batch, scheduler."""
         try:
-            optimizer = self.make_optimizer(self.spotter.classifier.parameters())
+            optimizer = self.make_optimizer(self.spotter.classifier.groups())
         except (TypeError, ValueError) as error:
             raise KwsError(f"optimizer: {error}; check the values of optimizer.*") from error
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("rate", 1.0)
         if self.make_scheduler is None:
             self.first_groups = [values_of(optimizer)]
             return {"optimizer": optimizer}

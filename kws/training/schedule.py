@@ -20,13 +20,17 @@ def make(factory: Callable[..., Any], optimizer: torch.optim.Optimizer, steps: i
     """The scheduler of a training of `steps` steps. Raises KwsError for values that it cannot take."""
     if steps < 1:
         raise KwsError("new_cycle=true: no epoch is left for it; raise trainer.max_epochs.")
-    lengths = set(LENGTHS) & set(inspect.signature(factory).parameters)
+    parameters = inspect.signature(factory).parameters
+    lengths = set(LENGTHS) & set(parameters)
+    peaks = {}
+    if "max_lr" in parameters and any("rate" in group for group in optimizer.param_groups):
+        peaks["max_lr"] = [parameters["max_lr"].default * group.get("rate", 1.0) for group in optimizer.param_groups]
     try:
         try:
-            return factory(optimizer, **dict.fromkeys(lengths, steps))
+            return factory(optimizer, **dict.fromkeys(lengths, steps), **peaks)
         except ZeroDivisionError:
             # torch's one-cycle divides by pct_start · steps - 1; a run of a few steps can hit that nought.
-            return factory(optimizer, **dict.fromkeys(lengths, steps + 1))
+            return factory(optimizer, **dict.fromkeys(lengths, steps + 1), **peaks)
     except (TypeError, ValueError) as error:
         raise KwsError(f"scheduler: {error}; check the values of scheduler.*") from error
 

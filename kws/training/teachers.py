@@ -44,5 +44,5 @@ class Teachers:
             key = repr(teacher.featurizer.settings)
             if key not in features:
                 features[key] = teacher.features(waveforms)
-            posteriors.append(torch.softmax(teacher.classify(features[key]) / temperature, dim=1))
+            posteriors.append(torch.softmax(teacher.classify(features[key], coarse=True) / temperature, dim=1))
         return torch.stack(posteriors).mean(0)

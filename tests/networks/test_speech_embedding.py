@@ -97,12 +97,13 @@ def test_half_the_rate_hears_the_same():
 def test_one_frame_in_eight_while_it_trains(frames, blocks):
     network = drawn(blocks=blocks)
     features = torch.randn(2, frames, 32, dtype=torch.float64)
-    every = network(features)
+    every, coarse = network(features), network.coarse(features)
     network.train()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.Dropout):
             module.eval()
     some, phase = network(features), (frames - 1) % STRIDE
+    assert torch.equal(some, coarse)
     torch.testing.assert_close(some[:, phase::STRIDE], every[:, phase::STRIDE])
     held = some[:, phase : phase + STRIDE]
     assert torch.equal(held, held[:, :1].expand_as(held))
@@ -160,9 +161,15 @@ def test_only_the_head_learns():
     assert all(weight.grad is None for weight in network.embedding.parameters())
     assert all(weight.grad is not None for weight in network.head.parameters())
     assert all(weight.requires_grad for weight in SpeechEmbeddingClassifier(32, 4, frozen=False).parameters())
+    some = SpeechEmbeddingClassifier(32, 4, frozen=2).embedding  # three convolutions and two poolings, four and one
+    assert [i for i, layer in enumerate(some) if any(not weight.requires_grad for weight in layer.parameters())] == [
+        0, 1, 2, 5, 6, 7, 8,
+    ]  # fmt: skip
 
 
 def test_what_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(KwsError, match=r"model.frozen=3: give true, false, or a number of blocks, 0 to 2"):
+        SpeechEmbeddingClassifier(32, 4, blocks=2, frozen=3)
     with pytest.raises(KwsError, match=r"model.blocks=6: the speech embedding has 1 to 5 blocks"):
         SpeechEmbeddingClassifier(32, 4, blocks=6)
     with pytest.raises(KwsError, match="featurizer=speech_embedding"):
