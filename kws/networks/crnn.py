@@ -15,42 +15,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kws.networks.classifier import State, array
+from kws.networks.causal import Along, CausalBlock, add_convolution
+from kws.networks.classifier import State
 from kws.networks.dropout import Dropout
 from kws.networks.recurrent import RecurrentClassifier
 from kws.program import Chain, Step
-from kws.program.steps import Add, Convolution, ReLU
+from kws.program.steps import Add, ReLU
 from kws.support.errors import KwsError
 
 STRIDE = 2  # of every convolution, over frequency
-
-
-class CausalBlock(nn.Module):
-    """What looks at the last frames of its input: it is handed those before, and hands back those for the next time.
-
-    Args:
-        inputs: channels of x, C.
-        frames: what it sees of time: this frame and those before it.
-        input_filters: F.
-        dilation: frames from one that it sees to the next.
-    """
-
-    def __init__(self, inputs: int, frames: int, input_filters: int, dilation: int = 1):
-        super().__init__()
-        self.inputs, self.input_filters = inputs, input_filters
-        self.past = (frames - 1) * dilation  # frames before the present one that it still needs
-
-    @property
-    def state_size(self) -> int:
-        """Numbers in the frames that the next one still sees."""
-        return self.inputs * self.past * self.input_filters
-
-    def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, T, F) behind the frames before them, (B, state_size), and the last of these frames."""
-        past = before.reshape(len(x), self.inputs, self.past, self.input_filters)
-        # Joined with the channels last in memory as the convolutions want them; a mixture would be copied twice.
-        x = torch.cat([tensor.contiguous(memory_format=torch.channels_last) for tensor in (past, x)], dim=2)
-        return x, x[:, :, x.shape[2] - self.past :].reshape(len(x), self.state_size)
 
 
 class CausalConvolution(CausalBlock):
@@ -212,15 +185,7 @@ class CRNNClassifier(RecurrentClassifier):
 
     def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
-        x, after, state = features[:, None], [], list(state)  # (B, 1, T, F)
-
-        def run(block: CausalBlock, x: Tensor) -> Tensor:
-            if not block.state_size:
-                return block(x, x.new_zeros(len(x), 0))[0]
-            x, end = block(x, state.pop(0))
-            after.append(end)
-            return x
-
+        x, run = features[:, None], Along(state)  # (B, 1, T, F)
         # On processors a separable convolution takes many times longer in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             for convolution in self.convolutions:
@@ -231,30 +196,5 @@ class CRNNClassifier(RecurrentClassifier):
                 for block in self.blocks:
                     x = run(block, x)
                 x = x[..., 0].transpose(1, 2)
-        log_probabilities, recurrent = super().stream(x, tuple(state))
-        return log_probabilities, (*after, *recurrent)
-
-
-def add_convolution(
-    chain: Chain, name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None = None, filters: int = 1
-) -> None:
-    """A convolution's step, the normalisation behind it folded in."""
-    weight, bias = folded(convolution, norm) if norm else (convolution.weight, None)
-    chain.add(
-        Convolution,
-        name,
-        weight=array(weight),
-        bias=None if bias is None else array(bias),
-        filters=filters,
-        groups=convolution.groups,
-        stride=convolution.stride[1],
-        padding=convolution.padding[1],
-        dilation=convolution.dilation[0],
-    )
-
-
-def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias (float64) of the one convolution that equals `convolution` and then `norm` in evaluation."""
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    weight = convolution.weight.double() * scale[:, None, None, None]
-    return weight, norm.bias.double() - norm.running_mean.double() * scale
+        log_probabilities, recurrent = super().stream(x, tuple(run.left))
+        return log_probabilities, (*run.after, *recurrent)

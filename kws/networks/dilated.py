@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kws.networks.causal import Along, CausalBlock, add_convolution
 from kws.networks.classifier import Classifier, State, array
-from kws.networks.crnn import CausalBlock, CausalConvolution, add_convolution
+from kws.networks.crnn import CausalConvolution
 from kws.networks.dropout import Dropout
 from kws.program import Chain, Step
 from kws.program.steps import Add, Linear, LogSoftmax, ReLU
@@ -190,15 +191,7 @@ class DilatedClassifier(Classifier):
 
     def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
-        x, after, state = features[:, None], [], list(state)  # (B, 1, T, F)
-
-        def run(block: CausalBlock, x: Tensor) -> Tensor:
-            if not block.state_size:
-                return block(x, x.new_zeros(len(x), 0))[0]
-            x, end = block(x, state.pop(0))
-            after.append(end)
-            return x
-
+        x, run = features[:, None], Along(state)  # (B, 1, T, F)
         # On processors a separable convolution takes many times longer in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             for convolution in self.convolutions:
@@ -212,4 +205,4 @@ class DilatedClassifier(Classifier):
                     ends.append(x)
             x = torch.stack(ends).sum(0) if self.multi_scale else x
         scores = self.linear(self.dropout(x[..., 0].transpose(1, 2)))  # (B, T, C)
-        return F.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)), tuple(after)
+        return F.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)), tuple(run.after)

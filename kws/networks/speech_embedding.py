@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kws.networks.causal import Along, CausalBlock, add_convolution
 from kws.networks.classifier import Classifier, State, array
-from kws.networks.crnn import CausalBlock, add_convolution
 from kws.networks.dropout import Dropout
 from kws.program import Chain, Step
 from kws.program.steps import Convolution, LeakyReLU, Linear, LogSoftmax, MaxPool, Normalize, ReLU
@@ -61,6 +61,8 @@ class Layer(CausalBlock):
 
     def with_past(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """x behind the frames before it, (B, state_size), and the last of these frames."""
+        if not self.past:
+            return x, before
         rest = self.rest.expand(-1, -1, self.past, -1).reshape(1, self.state_size)
         x, after = super().with_past(x, before + rest)
         return x, after - rest
@@ -318,20 +320,13 @@ class SpeechEmbeddingClassifier(Classifier):
 
     def stream(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames of B streams: (B, T, F) to (B, T, C), and the state after them."""
-        x, after, state = features[:, None], [], list(state)  # (B, 1, T, F)
-
-        def heard(layer: Layer, x: Tensor) -> Tensor:
-            if layer.state_size:
-                x, end = layer.with_past(x, state.pop(0))
-                after.append(end)
-            return x
-
+        x, run = features[:, None], Along(state)  # (B, 1, T, F)
         for layer in self.embedding:
-            x = layer(heard(layer, x))
+            x = layer(run(layer, x, layer.with_past))
         x = self.norm(x)
         for layer in self.head:
-            x = torch.relu(layer.norm(layer.convolution(self.dropout(heard(layer, x)))))
-        return self.scores(x), tuple(after)
+            x = torch.relu(layer.norm(layer.convolution(self.dropout(run(layer, x, layer.with_past)))))
+        return self.scores(x), tuple(run.after)
 
     def forward(self, features: Tensor) -> Tensor:
         """Whole clips: normalised features (B, T, F) to log-probabilities (B, T, C)."""

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from kws.networks import CRNNClassifier
-from kws.networks.crnn import folded
+from kws.networks.causal import folded
 from kws.support.errors import KwsError
 
 
