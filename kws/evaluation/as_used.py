@@ -82,6 +82,7 @@ def search_decoder(
     target: float,
     negatives: Sequence[str | Path] = (),
     smoothings: Sequence[float] = SMOOTHINGS,
+    among_words: float | None = None,
 ) -> dict[str, Any]:
     """Give the spotter the decoder that misses least at `target` false alarms an hour on the validation stream.
 
@@ -93,6 +94,8 @@ def search_decoder(
         target: false alarms an hour; on each of the `negatives` by themselves, too.
         negatives: folders with long recordings that hold no keyword.
         smoothings: seconds of averages that are tried.
+        among_words: false alarms an hour of the validation stream itself; None for the target. It says other words all
+            the time, which nobody hears in use.
 
     Returns:
         ``settings`` chosen, its ``miss_rate`` and ``false_alarms_per_hour``, and the Pareto ``front``.
@@ -104,7 +107,7 @@ def search_decoder(
     runtime, decoder = TorchRuntime(spotter), spotter.decoder
     recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1), smoothings)
     others = [record_folder(runtime, decoder, folder, smoothings) for folder in negatives]
-    front = search(decoder, recorded, target, fields.rules.tolerance, others, smoothings)
+    front = search(decoder, recorded, target, fields.rules.tolerance, others, smoothings, among_words=among_words)
     if not front:
         raise NoDecoder(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
     with_decoder(spotter, front[0].settings)

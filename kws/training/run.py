@@ -340,6 +340,7 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
             wanted.false_alarms_per_hour,
             [] if folder is None else [folder],
             smoothings=list(wanted.get("smoothing", SMOOTHINGS)),
+            among_words=wanted.get("among_words"),
         )
     except as_used.NoDecoder as error:
         return {"left_out": str(error)}

@@ -90,6 +90,21 @@ def test_other_streams_keep_to_the_target_by_themselves():
     assert search(decoder, recorded, 200, 0.75, [always], **few) == []
 
 
+def test_the_stream_of_words_may_have_a_target_of_its_own():
+    decoder = Decoder(LABELS, 0.1)
+    few = {"smoothings": (0.1,), "consecutive": (1,), "refractory": (0.5,)}
+    recorded = record(Loud(), decoder, stream(), few["smoothings"])
+    posteriors = np.tile(np.float32([0.01, 0.01]), (3600, 1))
+    posteriors[::100] = (0.7, 0.001)
+    speech = said(decoder, posteriors, 0.1, few["smoothings"])
+    strict = search(decoder, recorded, 1, 0.75, [speech], **few)
+    loose = search(decoder, recorded, 1, 0.75, [speech], **few, among_words=200)[0]
+    alone = search(decoder, recorded, 200, 0.75, **few)[0]
+    assert 1 < loose.false_alarms <= 200 and loose.negatives == (0.0,)
+    assert loose.settings["threshold"] > 0.7 > alone.settings["threshold"]
+    assert alone.miss_rate <= loose.miss_rate and all(loose.miss_rate <= choice.miss_rate for choice in strict)
+
+
 def said(decoder, posteriors, hours, smoothings=SMOOTHINGS):
     """A recorded stream of (T, W) posteriors of the words, without keywords."""
     recorder = Recorder(decoder, smoothings)

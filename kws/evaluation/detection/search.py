@@ -136,6 +136,7 @@ def search(
     smoothings: Sequence[float] = SMOOTHINGS,
     consecutive: Sequence[int] = CONSECUTIVE,
     refractory: Sequence[float] = REFRACTORY,
+    among_words: float | None = None,
 ) -> list[Choice]:
     """The Pareto front: decoders of which none has both fewer misses and fewer false alarms than another.
 
@@ -149,7 +150,9 @@ def search(
         tolerance: seconds after a word's end in which it may be reported.
         negatives: recorded streams without keywords.
         smoothings, consecutive, refractory: the values that are tried; the streams were recorded with these smoothings.
+        among_words: what the stream itself keeps to in place of the target.
     """
+    share = target / (among_words or target)
     found = []
     for (number, smoothing), run, wait in product(enumerate(smoothings), consecutive, refractory):
         settings = {**decoder.settings, "smoothing": smoothing, "consecutive": run, "refractory": wait}
@@ -157,7 +160,7 @@ def search(
         curve = points(tried, averaged(recorded, number), tolerance)
         others = [points(tried, averaged(other, number), tolerance).false_alarms for other in negatives]
         # A threshold that breaks the target elsewhere is as bad as one that breaks it here.
-        allowed = curve._replace(false_alarms=np.max([curve.false_alarms, *others], axis=0))
+        allowed = curve._replace(false_alarms=np.max([curve.false_alarms * share, *others], axis=0))
         threshold = choose(allowed, target)
         if threshold is not None:
             at = int(np.flatnonzero(curve.thresholds == threshold)[0])
