@@ -52,7 +52,7 @@ def shortened(command, place):
 def embedded_small(arguments):
     """Words spoken by espeak-ng, but few of them."""
     if "data=spoken" in arguments:
-        return ["data.speakers=20", "data.other_words=1", "data.running_speech=1"]
+        return ["data.voices=[espeak]", "data.speakers=20", "data.other_words=1", "data.running_speech=1"]
     if any(a.startswith("data=") for a in arguments) or any("resume=" in a for a in arguments):
         return []
     words = [] if any(a.startswith("data.words") for a in arguments) else ["data.words=[yes,no]"]

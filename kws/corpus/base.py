@@ -56,7 +56,7 @@ class Corpus:
     notes   what a reader of a report should know: sentences with counts
     noise_share   the share of each background recording, from its beginning, that training may hear; less than 1
             where evaluation has clips of silence cut from the rest. The cache keeps this share only.
-    unrecorded    labels that hardly any recording below `root` trains: recordings of other words tell nothing of them
+    unrecorded    labels that hardly any recording in `root` trains: recordings of other words tell nothing of them
     """
 
     name: str
@@ -80,9 +80,11 @@ class Corpus:
         return corpus
 
     def recorded(self, clips: ClipTable) -> np.ndarray:
-        """(N,) bool: which clips are recordings below `root` of a label that is not `unrecorded`."""
-        below = np.array([Path(folder).is_relative_to(self.root) for folder in clips.folders], bool)
-        return below[clips.folder] & ~clips.labelled(self.unrecorded)
+        """(N,) bool: which clips are recordings of words, in the folders of `root`, that are not `unrecorded`."""
+        words = np.array(
+            [Path(f).parent == self.root and not Path(f).name.startswith("_") for f in clips.folders], bool
+        )
+        return words[clips.folder] & ~clips.labelled(self.unrecorded)
 
     def split(self, name: str) -> ClipTable:
         """The clips of one split: training, validation or testing."""

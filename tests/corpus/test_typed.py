@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from kws.corpus import FolderCorpus, SpokenCorpus, TypedCorpus, embedded
-from kws.corpus.selection import UNKNOWN
+from kws.corpus.selection import SILENCE, UNKNOWN
 from kws.support.errors import KwsError
-from tests.recordings import make_corpus
+from tests.recordings import make_corpus, tone, write
 from tests.scripts import call
 
 WORDS = ("bed", "yes", "zero")
@@ -78,6 +78,12 @@ def test_which_clips_say_nothing_of_typed_words(tmp_path, recordings):
     by_people = np.array(["people" in clip.path.parts for clip in training])
     assert corpus.recorded(training).tolist() == (by_people & ~training.labelled(["yes"])).tolist()
     assert corpus.recorded(training).sum() == 32
+    # Voices that lie within the folder are none of its recordings, and noise says nothing of whose word it is.
+    write(recordings / "_background_noise_" / "hum.wav", tone(30.0))
+    inside = partial(SpokenCorpus, recordings / "cache" / "corpora", speakers=6, seconds=1.0)
+    corpus = made(TypedCorpus(FolderCorpus(recordings, silence_share=1.0), inside, ["yes"]))
+    training = corpus.split("training")
+    assert corpus.recorded(training).sum() == 32 and training.labelled([SILENCE]).any()
     assert made(FolderCorpus(recordings)).unrecorded == ()
 
 
