@@ -80,7 +80,7 @@ def test_which_clips_say_nothing_of_typed_words(tmp_path, recordings):
     assert corpus.recorded(training).sum() == 32
     # Voices that lie within the folder are none of its recordings, and noise says nothing of whose word it is.
     write(recordings / "_background_noise_" / "hum.wav", tone(30.0))
-    inside = partial(SpokenCorpus, recordings / "cache" / "corpora", speakers=6, seconds=1.0)
+    inside = partial(SpokenCorpus, recordings / ".cache" / "corpora", speakers=6, seconds=1.0)
     corpus = made(TypedCorpus(FolderCorpus(recordings, silence_share=1.0), inside, ["yes"]))
     training = corpus.split("training")
     assert corpus.recorded(training).sum() == 32 and training.labelled([SILENCE]).any()
