@@ -16,6 +16,7 @@ import torch
 from kws.export.base import Probe
 from kws.export.onnx_stream import FRONT, OnnxStreamExport, StreamModel, compare_streams, dft_matrices, stream_model
 from kws.export.parity import ParityError
+from kws.export.stream_parity import rounding
 from kws.networks import RecurrentClassifier
 from kws.spotter import Spotter
 from kws.spotter.featurizer import Featurizer
@@ -133,6 +134,28 @@ def test_export_keeps_what_agrees_and_nothing_else(tmp_path, monkeypatch):
     with pytest.raises(ParityError, match=r"stream\.onnx"):
         OnnxStreamExport().export(spotter, probe, tmp_path / "bad")
     assert not list((tmp_path / "bad").iterdir())
+
+
+def test_what_float32_loses_itself_is_allowed_twice(tmp_path):
+    """Against a spotter in float64, clip by clip; a difference above that and the tolerance is refused."""
+    spotter = make_spotter(vad=False)
+    clips = audio(5.0).numpy().reshape(5, -1)
+    exact = make_spotter(vad=False).double()
+    with torch.no_grad():
+        heard = [
+            each.classifier.stream(features, tuple(s.to(features) for s in each.classifier.initial_state(5)))[0]
+            for each, samples in ((spotter, torch.from_numpy(clips)), (exact, torch.from_numpy(clips).double()))
+            for features in [each.normalization(each.features(samples))]
+        ]
+    lost = rounding(spotter, clips)
+    assert 0 < lost < 1e-4
+    assert lost == pytest.approx((heard[0] - heard[1]).abs().max().item(), rel=1e-6)
+    model = save(spotter, tmp_path / "stream.onnx")
+    assert compare_streams(spotter, model, clips, 1e-4).tolerance == pytest.approx(1e-4 + 2 * lost)
+    with torch.no_grad():
+        spotter.classifier.linear.bias[0] += 1e-4 + 4 * lost
+    with pytest.raises(ParityError, match="is allowed"):
+        compare_streams(spotter, model, clips, 2e-5)
 
 
 def test_a_detector_that_hears_otherwise_is_found(tmp_path):
