@@ -86,6 +86,27 @@ class Corpus:
         )
         return words[clips.folder] & ~clips.labelled(self.unrecorded)
 
+    def shares(self, clips: ClipTable, few: float = 0.25) -> np.ndarray:
+        """(N,): how often to draw each training clip.
+
+        The few recordings of an `unrecorded` label come so often that they are the share `few` of its clips, for each
+        tells more of people than many voices do; every other clip comes once.
+        """
+        found = np.ones(len(clips))
+        recorded = self._in_word_folders(clips)
+        for label in self.unrecorded:
+            of = clips.labelled([label])
+            there = of & recorded
+            if there.any():
+                found[there] = max(1.0, few / (1 - few) * (of & ~recorded).sum() / there.sum())
+        return found
+
+    def _in_word_folders(self, clips: ClipTable) -> np.ndarray:
+        words = np.array(
+            [Path(f).parent == self.root and not Path(f).name.startswith("_") for f in clips.folders], bool
+        )
+        return words[clips.folder]
+
     def split(self, name: str) -> ClipTable:
         """The clips of one split: training, validation or testing."""
         if name not in SPLITS:

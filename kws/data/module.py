@@ -366,19 +366,23 @@ class SpeechDataModule(pl.LightningDataModule):
         features = None if augmented else self.split_features(split)
         samples = self.waveforms.splits[split].samples if augmented else None
         labels, recorded = self.clip_labels(split), None
+        shares = np.ones(len(labels))
         if training and self.corpus.unrecorded:
-            recorded = self.corpus.recorded(self.waveforms.splits[split].clips)
+            clips = self.waveforms.splits[split].clips
+            recorded, shares = self.corpus.recorded(clips), self.corpus.shares(clips)
         if training and self.limit_clips is not None:
             chosen = np.sort(np.random.default_rng(self.seed).permutation(len(labels))[: self.limit_clips])
-            features, samples, labels, recorded = (
-                None if array is None else array[chosen] for array in (features, samples, labels, recorded)
+            features, samples, labels, recorded, shares = (
+                None if array is None else array[chosen] for array in (features, samples, labels, recorded, shares)
             )
         dataset = SplitDataset(features, samples, labels, recorded)
         drawn = {}
         if training and self.limit_clips is None and self.negatives is not None and len(self.negatives):
             drawn = {"pool": self.negatives, "drawn": self.negatives_per_epoch, "weights": self.negative_weights}
         if training and self.balance:
-            drawn["shares"] = (np.maximum(np.bincount(labels), 1) ** -float(self.balance))[labels]
+            shares = shares * (np.maximum(np.bincount(labels), 1) ** -float(self.balance))[labels]
+        if training and (self.balance or (shares != shares[0]).any()):
+            drawn["shares"] = shares
         if training and self.clips_per_word is not None:
             drawn = {"groups": self.groups(labels)}
         frames = round(self.seconds * self.sample_rate) // self.featurizer.hop_size

@@ -9,6 +9,8 @@ import pytest
 
 from kws.corpus import FolderCorpus, SpokenCorpus, TypedCorpus, embedded
 from kws.corpus.selection import SILENCE, UNKNOWN
+from kws.data import SpeechDataModule
+from kws.spotter.featurizer import Featurizer
 from kws.support.errors import KwsError
 from tests.recordings import make_corpus, tone, write
 from tests.scripts import call
@@ -85,6 +87,37 @@ def test_which_clips_say_nothing_of_typed_words(tmp_path, recordings):
     training = corpus.split("training")
     assert corpus.recorded(training).sum() == 32 and training.labelled([SILENCE]).any()
     assert made(FolderCorpus(recordings)).unrecorded == ()
+
+
+def test_few_recordings_are_a_quarter_of_what_is_drawn_of_a_typed_word(tmp_path, recordings):
+    corpus = made(TypedCorpus(FolderCorpus(recordings), voices(tmp_path, speakers=40), ["yes"], recordings=2))
+    training = corpus.split("training")
+    shares, typed = corpus.shares(training), training.labelled(["yes"])
+    few = typed & np.array(["people" in clip.path.parts for clip in training])
+    assert few.sum() == 2 and (shares[~few] == 1).all()
+    assert shares[few].sum() / shares[typed].sum() == pytest.approx(0.25) and (shares[few] > 1).all()
+    assert corpus.shares(training, few=0.01).max() == 1  # never more seldom than the others
+    none = made(TypedCorpus(FolderCorpus(recordings), voices(tmp_path, speakers=40), ["yes"]))
+    assert (none.shares(none.split("training")) == 1).all()
+
+
+def test_few_recordings_are_drawn_as_often_as_that(tmp_path, recordings):
+    source = TypedCorpus(FolderCorpus(recordings), voices(tmp_path, speakers=40), ["yes"], recordings=2)
+    data = SpeechDataModule(source, Featurizer(), seconds=1.0, batch_size=16, cache_dir=tmp_path / "cache")
+    data.prepare_data()
+    data.setup()
+    sampler = data.train_dataloader().sampler
+    clips = data.waveforms.splits["training"].clips
+    drawn = np.zeros(len(clips))
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        for _, indices in sampler:
+            np.add.at(drawn, indices, 1)
+    shares = data.corpus.shares(clips)
+    assert drawn.sum() == 20 * len(clips)
+    few = shares > 1
+    assert drawn[few].sum() / drawn.sum() == pytest.approx(shares[few].sum() / shares.sum(), abs=0.005)
+    assert drawn[~few].min() >= 14  # of 18.5
 
 
 def test_voices_need_not_say_the_recorded_words(tmp_path, recordings):
