@@ -63,10 +63,17 @@ class Along:
 
 
 def add_convolution(
-    chain: Chain, name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None = None, filters: int = 1
+    chain: Chain,
+    name: str,
+    convolution: nn.Conv2d,
+    norm: nn.BatchNorm2d | None = None,
+    filters: int = 1,
+    scale: Tensor | None = None,
 ) -> None:
-    """A convolution's step, the normalisation behind it folded in."""
+    """A convolution's step with the normalisation behind it, and the `scale` of the channels before it, folded in."""
     weight, bias = folded(convolution, norm) if norm else (convolution.weight, None)
+    if scale is not None:
+        weight = weight * scale[:, None, None]
     chain.add(
         Convolution,
         name,

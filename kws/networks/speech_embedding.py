@@ -307,12 +307,13 @@ class SpeechEmbeddingClassifier(Classifier):
         chain = Chain(source)
         for i, layer in enumerate(self.embedding, 1):
             layer.add_steps(chain, f"embedding{i}")
-        deviation = (self.norm.running_var.double() + self.norm.eps).sqrt() / self.norm.weight.double()
-        mean = self.norm.running_mean.double() - self.norm.bias.double() * deviation
-        deviation, mean = (one.repeat_interleave(self.filters) for one in (deviation, mean))
-        chain.add(Normalize, "embedding", mean=array(mean), deviation=array(deviation))
+        # The scale of the normalisation goes into the convolution behind it: to integers an offset is all that is left.
+        scale = self.norm.weight.double() / (self.norm.running_var.double() + self.norm.eps).sqrt()
+        mean = (self.norm.running_mean.double() - self.norm.bias.double() / scale).repeat_interleave(self.filters)
+        chain.add(Normalize, "embedding", mean=array(mean), deviation=np.ones(len(mean), np.float32))
         for i, layer in enumerate(self.head, 1):
-            add_convolution(chain, f"head{i}", layer.convolution, layer.norm, layer.input_filters)
+            add_convolution(chain, f"head{i}", layer.convolution, layer.norm, layer.input_filters, scale)
+            scale = None
             chain.add(ReLU, f"head{i}.relu")
         chain.add(Linear, "linear", weight=array(self.linear.weight), bias=array(self.linear.bias))
         chain.add(LogSoftmax, "log_probabilities")

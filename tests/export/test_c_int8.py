@@ -10,6 +10,7 @@ import torch
 from kws.export import c_int8
 from kws.export.base import TRAINING_CLIPS, Probe
 from kws.export.c import CExport
+from kws.export.c import check as check_floats
 from kws.export.c_int8 import Heard, check, twin
 from kws.export.parity import ParityError
 from kws.native import CModel, compiler
@@ -20,6 +21,7 @@ from kws.spotter.runtime import TorchRuntime
 from kws.support.errors import KwsError
 from tests.export.test_c import FILES, clips, written
 from tests.native.spotters import DECODER, audio, make_spotter, model, need_compiler, spotter
+from tests.program.test_quant_spotter import make as composed
 
 
 def features(own) -> np.ndarray:
@@ -59,6 +61,16 @@ def test_every_kind_of_network_with_its_resets(network):
     heard = Heard(model, clips().reshape(1, -1))
     assert (np.diff(heard.signal) < 0).sum() >= 2
     assert heard.totals.std(axis=0).min() > 10
+
+
+@pytest.mark.parametrize("blocks", [3, 5])
+def test_an_embedding_of_several_filters_reaches_its_head(blocks):
+    need_compiler()
+    own, waveforms = composed("model=speech_embedding", f"model.blocks={blocks}", "model.kernels=[1,3]")
+    program = quantized(own, own.features(waveforms).numpy()).program()
+    parity = check(own, program, CModel.of(own, program), waveforms.numpy(), 0.9, "c_int8")
+    assert parity.max_abs_difference < 0.1
+    assert check_floats(own, CModel.of(own), waveforms.numpy(), 1e-4).label_agreement == 1
 
 
 def test_without_a_detector_nothing_resets_it():

@@ -47,9 +47,9 @@ def make(*overrides):
     return spotter, waveforms
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=[*MODELS, "speech_embedding model.blocks=3 model.kernels=[1,3]"])
 def made(request):
-    spotter, waveforms = make(f"model={request.param}")
+    spotter, waveforms = make(*f"model={request.param}".split())
     return spotter, quantized(spotter, spotter.features(waveforms).numpy()), waveforms
 
 
