@@ -81,10 +81,7 @@ class Corpus:
 
     def recorded(self, clips: ClipTable) -> np.ndarray:
         """(N,) bool: which clips are recordings of words, in the folders of `root`, that are not `unrecorded`."""
-        words = np.array(
-            [Path(f).parent == self.root and not Path(f).name.startswith("_") for f in clips.folders], bool
-        )
-        return words[clips.folder] & ~clips.labelled(self.unrecorded)
+        return self._in_word_folders(clips) & ~clips.labelled(self.unrecorded)
 
     def shares(self, clips: ClipTable, few: float = 0.25) -> np.ndarray:
         """(N,): how often to draw each training clip.
@@ -102,10 +99,9 @@ class Corpus:
         return found
 
     def _in_word_folders(self, clips: ClipTable) -> np.ndarray:
-        words = np.array(
-            [Path(f).parent == self.root and not Path(f).name.startswith("_") for f in clips.folders], bool
-        )
-        return words[clips.folder]
+        folders = map(Path, clips.folders)
+        words = [folder.parent == self.root and not folder.name.startswith("_") for folder in folders]
+        return np.array(words, bool)[clips.folder]
 
     def split(self, name: str) -> ClipTable:
         """The clips of one split: training, validation or testing."""

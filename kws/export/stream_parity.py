@@ -61,9 +61,8 @@ def compare_streams(
             next_state = resume(piece, state, frames.signal[0].numpy(), after)
         expected = frames.log_probabilities[0].numpy()
         computed = outputs.log_probabilities[0, : len(expected)]
-        largest = max(
-            largest, _refuse_unless_near(expected, computed, allowed(expected, tolerance) + lost, start, name)
-        )
+        limit = allowed(expected, tolerance) + lost
+        largest = max(largest, _refuse_unless_near(expected, computed, limit, start, name))
         same += int((expected.argmax(-1) == computed.argmax(-1)).sum())
         heard.append(computed)
         voices += [] if frames.signal is None else [frames.signal[0].numpy()]
@@ -83,9 +82,8 @@ def rounding(spotter: Spotter, waveforms: np.ndarray) -> float:
 
     def heard(by: Spotter, samples: torch.Tensor) -> torch.Tensor:
         features = by.normalization(by.features(samples))
-        return by.classifier.stream(features, tuple(s.to(features) for s in by.classifier.initial_state(len(samples))))[
-            0
-        ]
+        state = tuple(part.to(features) for part in by.classifier.initial_state(len(samples)))
+        return by.classifier.stream(features, state)[0]
 
     for clips in torch.from_numpy(np.asarray(waveforms, np.float32)).split(BLOCK):
         largest = max(largest, float((heard(spotter, clips) - heard(exact, clips.double())).abs().max()))

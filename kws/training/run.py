@@ -70,6 +70,9 @@ def train(config: DictConfig) -> float:
             f"resume={directory}, or choose another directory."
         )
     files.refuse_unwritable(directory)
+    among_words = config.get("calibration", {}).get("among_words")
+    if among_words is not None and not among_words > 0:
+        raise KwsError(f"calibration.among_words={among_words} must be greater than 0, or null for the target itself.")
     origin = None
     if config.get("finetune") is not None:
         origin = finetune.find(config.finetune) if checkpoint is None else finetune.at_checkpoint(checkpoint)

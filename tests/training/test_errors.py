@@ -41,6 +41,7 @@ def refused(done, *named):
         (["data=folder", "data.root=absent"], ["absent", "does not exist"]),
         (["optimizer.lr=fast"], ["optimizer.lr='fast'", "number"]),
         (["threads=0"], ["threads=0"]),
+        (["calibration.among_words=0"], ["calibration.among_words=0", "null for the target"]),
         (["resume=absent"], ["resume=absent", "no run was started"]),
         (["model.hidden_size=["], ["["]),
         (["experiment=absent"], ["absent"]),
