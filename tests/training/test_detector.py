@@ -51,7 +51,7 @@ def test_a_network_of_whole_clips_trains_as_such_and_is_not_calibrated(corpus, t
 
 def test_a_target_that_no_decoder_reaches_leaves_the_decoder(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kws.evaluation.as_used.search", lambda *_: [])
+    monkeypatch.setattr("kws.evaluation.as_used.search", lambda *_, **__: [])
     settings = ["model=gru1", "calibration.hours=0.05", "export=[]", "trainer.max_epochs=1", "decoder.threshold=0.7"]
     done = call("train", "data=folder", f"data.root={corpus}", *settings, f"hydra.run.dir={tmp_path / 'r'}")
     assert done.status == 0, done.err
