@@ -92,7 +92,7 @@ class RandomClips(SpeechDataModule):
             return
         random = np.random.default_rng(self.seed)
         labels = tuple(f"word{i}" for i in range(LABELS))
-        self.corpus = SimpleNamespace(name="random", labels=labels, fingerprint=lambda: "random")
+        self.corpus = SimpleNamespace(name="random", labels=labels, fingerprint=lambda: "random", unrecorded=())
         splits = {}
         for name, clips in self.clips.items():
             frames = self.sample_rate // self.featurizer.hop_size
