@@ -19,7 +19,8 @@ class TypedCorpus:
     Voices speak every word, so that a synthetic clip is no sign of a typed word, and training does not learn from
     recordings of other words that a recording is no sign of one (`Corpus.unrecorded`). Typed words train and validate
     on voices; they are tested on recordings where the folder holds any, and on voices that do not train where it does
-    not. All words of the folder may be typed, which leaves its recordings for the test alone.
+    not. All words of the folder may be typed, which leaves its recordings for the test alone; or none, and voices
+    speak beside people.
 
     Args:
         recorded: the folder. Recordings of a typed word in it do not train, but for `recordings`, and never validate.
@@ -40,8 +41,8 @@ class TypedCorpus:
         seed: int = 1,
     ):
         self.typed = tuple(label_of(word) for word in typed or ())
-        if not self.typed:
-            raise KwsError("data.typed is empty; name the words that voices shall speak, or use data=folder")
+        if not self.typed and not speak_recorded:
+            raise KwsError("data.typed is empty and data.speak_recorded is false; nothing is left for voices to speak")
         if recordings < 0:
             raise KwsError(f"data.recordings={recordings}; give 0 for none, or so many of each typed word")
         both = [word for word in recorded.words or () if word in self.typed]
@@ -76,11 +77,12 @@ class TypedCorpus:
         by_people, by_voices = (
             ", ".join(w for w in self.typed if (w in tested) == there) or "none" for there in (True, False)
         )
-        notes = (
-            f"typed: {', '.join(self.typed)}; tested on recordings: {by_people}; on voices: {by_voices}",
-            f"{training} clips by voices for training, {validation} for validation, beside "
-            f"{len(few)} recordings of typed words",
-        )
+        notes = [f"{training} clips by voices for training, {validation} for validation"]
+        if self.typed:
+            notes[0] += f", beside {len(few)} recordings of typed words"
+            notes.insert(
+                0, f"typed: {', '.join(self.typed)}; tested on recordings: {by_people}; on voices: {by_voices}"
+            )
         return Corpus(
             name=f"{folder.name} and voices",
             root=folder.root,

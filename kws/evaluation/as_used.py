@@ -83,6 +83,7 @@ def search_decoder(
     negatives: Sequence[str | Path] = (),
     smoothings: Sequence[float] = SMOOTHINGS,
     among_words: float | None = None,
+    per_word: bool = False,
 ) -> dict[str, Any]:
     """Give the spotter the decoder that misses least at `target` false alarms an hour on the validation stream.
 
@@ -96,6 +97,7 @@ def search_decoder(
         smoothings: seconds of averages that are tried.
         among_words: false alarms an hour of the validation stream itself; None for the target. It says other words all
             the time, which nobody hears in use.
+        per_word: whether every word has a threshold of its own.
 
     Returns:
         ``settings`` chosen, its ``miss_rate`` and ``false_alarms_per_hour``, and the Pareto ``front``.
@@ -107,7 +109,8 @@ def search_decoder(
     runtime, decoder = TorchRuntime(spotter), spotter.decoder
     recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1), smoothings)
     others = [record_folder(runtime, decoder, folder, smoothings) for folder in negatives]
-    front = search(decoder, recorded, target, fields.rules.tolerance, others, smoothings, among_words=among_words)
+    tolerance = fields.rules.tolerance
+    front = search(decoder, recorded, target, tolerance, others, smoothings, among_words=among_words, per_word=per_word)
     if not front:
         raise NoDecoder(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
     with_decoder(spotter, front[0].settings)

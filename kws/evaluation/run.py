@@ -74,6 +74,7 @@ def evaluate(config: DictConfig) -> float:
             OmegaConf.to_container(config.detection, resolve=True),
             config.calibration.false_alarms_per_hour,
             list(config.calibration.negatives),
+            per_word=config.calibration.per_word,
         )
     if config.detection.hours > 0:
         detection = as_used.judge_detection(
@@ -86,7 +87,7 @@ def evaluate(config: DictConfig) -> float:
         )
         if config.calibrate:
             target, per_word = config.calibration.false_alarms_per_hour, config.calibration.per_word
-            searched = results["search"]["settings"]["threshold"] if "search" in results and not per_word else None
+            searched = results["search"]["settings"]["threshold"] if "search" in results else None
             results["calibration"] = as_used.calibrate(spotter, detection, target, per_word, searched)
             store_decoder(spotter, run_directory if Path(config.run).is_dir() else Path(config.run))
         results["detection"] = detection.results()

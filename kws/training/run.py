@@ -344,6 +344,7 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
             [] if folder is None else [folder],
             smoothings=list(wanted.get("smoothing", SMOOTHINGS)),
             among_words=wanted.get("among_words"),
+            per_word=bool(wanted.get("per_word")),
         )
     except as_used.NoDecoder as error:
         return {"left_out": str(error)}

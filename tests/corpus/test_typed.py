@@ -54,6 +54,15 @@ def test_recordings_of_a_typed_word_are_for_the_test_alone(tmp_path, recordings)
     assert "typed: yes; tested on recordings: yes; on voices: none" in corpus.notes
 
 
+def test_voices_beside_people_where_no_word_is_typed_alone(tmp_path, recordings):
+    folder = FolderCorpus(recordings, words=["bed", "yes"], unknown_share=1.0)
+    corpus = made(TypedCorpus(folder, voices(tmp_path, other_words=1), []))
+    assert corpus.labels == ("_unknown_", "bed", "yes") and not corpus.unrecorded
+    for word in ("bed", "yes"):
+        assert counts(corpus, word, "people") == [16, 4, 4] and counts(corpus, word, "voices") == [4, 0, 0]
+    assert counts(corpus, "_unknown_", "people") == [16, 4, 4] and counts(corpus, "_unknown_", "voices") == [4, 0, 0]
+
+
 def test_a_word_that_nobody_recorded_is_tested_on_voices(tmp_path, recordings):
     corpus = made(TypedCorpus(FolderCorpus(recordings, words=["bed"]), voices(tmp_path), ["alexa"]))
     assert corpus.labels == ("bed", "alexa")
@@ -146,7 +155,7 @@ def test_all_words_may_be_typed(tmp_path, recordings):
 
 def test_what_is_refused(tmp_path, recordings):
     for typed, words, settings, message in (
-        ([], None, {}, "data.typed is empty"),
+        ([], None, {"speak_recorded": False}, "nothing is left for voices"),
         (["yes"], ["yes", "bed"], {}, "both name yes"),
         (["yes"], None, {"recordings": -1}, "data.recordings=-1"),
     ):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from kws.evaluation.detection.matching import score
 from kws.evaluation.detection.search import SMOOTHINGS, Recorder, averaged, points, record, search
-from kws.evaluation.detection.thresholds import Trace, curve, hear_lanes, reports
+from kws.evaluation.detection.thresholds import Trace, curve, hear_lanes, reports, threshold_table
 from kws.evaluation.stream.long_stream import LongStream, Truth
 from kws.spotter.decoder import Decoder
 from kws.spotter.runtime import Outputs
@@ -103,6 +104,30 @@ def test_the_stream_of_words_may_have_a_target_of_its_own():
     assert 1 < loose.false_alarms <= 200 and loose.negatives == (0.0,)
     assert loose.settings["threshold"] > 0.7 > alone.settings["threshold"]
     assert alone.miss_rate <= loose.miss_rate and all(loose.miss_rate <= choice.miss_rate for choice in strict)
+
+
+def test_a_threshold_a_word_keeps_the_other_word_from_paying():
+    decoder = Decoder(LABELS, 0.1)
+    few = {"smoothings": (0.1,), "consecutive": (1,), "refractory": (0.5,)}
+    recorded = record(Loud(), decoder, stream(), few["smoothings"])
+    posteriors = np.tile(np.float32([0.01, 0.01]), (3600, 1))
+    posteriors[::100] = (0.9, 0.001)  # only ever yes
+    speech = said(decoder, posteriors, 0.1, few["smoothings"])
+    one = search(decoder, recorded, 1, 0.75, [speech], **few, among_words=400)[0]
+    each = search(decoder, recorded, 1, 0.75, [speech], **few, among_words=400, per_word=True)[0]
+    assert one.settings["threshold"] > 0.9
+    assert each.settings["threshold"]["yes"] > 0.9 > each.settings["threshold"]["no"]
+    assert each.miss_rate < one.miss_rate and each.negatives == (0.0,) and each.false_alarms <= 400
+    chosen = Decoder(LABELS, 0.1, **each.settings)  # and a decoder does what was said of it
+    heard = score(*said_by(chosen), 0.5, 0.75)
+    assert heard["miss_rate"] == pytest.approx(each.miss_rate)
+    assert heard["false_alarms"] == pytest.approx(each.false_alarms * recorded.hours)
+
+
+def said_by(decoder):
+    """Reports of a decoder on the stream, and the truth."""
+    trace = hear_lanes(Loud(), decoder, stream())
+    return reports(decoder, trace, threshold_table(decoder, decoder.settings["threshold"]))[0], trace.truths
 
 
 def said(decoder, posteriors, hours, smoothings=SMOOTHINGS):

@@ -1,5 +1,7 @@
 """Matching, curves and thresholds on hand-made streams whose misses and false alarms are known."""
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,11 +11,14 @@ from kws.evaluation.detection.detection import Detection, DetectionSettings
 from kws.evaluation.detection.kinds import by_name
 from kws.evaluation.detection.matching import PROTOCOLS, Report, match, score
 from kws.evaluation.detection.thresholds import (
+    THRESHOLDS,
     Trace,
+    WordCounts,
     choose,
     choose_per_word,
     count_words,
     curve,
+    expected,
     hear,
     hear_lanes,
     join,
@@ -119,10 +124,41 @@ def test_thresholds_per_word_beat_one_for_all():
     counts = count_words(DECODER, hand_made(), 0.75, thresholds)
     assert counts.hits["yes"].tolist() == [2, 2, 2, 2, 1, 0]
     assert counts.false_alarms["no"].tolist() == [1, 0, 0, 0, 0, 0]
-    each = choose_per_word(counts, target=1)
+    each = choose_per_word(counts, target=1, margin=0)
     assert each == {"yes": 0.75, "no": 0.55}
     point = operating_point(DECODER, hand_made(), each, 0.75)
     assert (point["misses"], point["false_alarms"]) == (0, 0)
+
+
+def test_thresholds_per_word_keep_to_the_targets_of_other_streams_too():
+    thresholds = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    hits = {"yes": np.array([9, 8, 7, 6, 5, 0.0]), "no": np.array([9, 9, 8, 7, 5, 0.0])}
+    here = {"yes": np.array([4, 2, 1, 1, 0, 0.0]), "no": np.array([2, 1, 1, 0, 0, 0.0])}
+    there = {"yes": np.array([0, 0, 0, 0, 0, 0.0]), "no": np.array([9, 8, 7, 1, 0, 0.0])}
+    stream, other = WordCounts(thresholds, 1.0, hits, here), WordCounts(thresholds, 2.0, hits, there)
+    assert choose_per_word(stream, 3, margin=0) == {"yes": 0.6, "no": 0.6}
+    assert choose_per_word(stream, 3, [(other, 0.5)], margin=0) == {"yes": 0.6, "no": 0.8}  # one in two hours
+    assert choose_per_word(stream, 3, [(other, 0.4)], margin=0) == {"yes": 0.6, "no": 0.9}
+    there["yes"][-1] = 1
+    assert choose_per_word(stream, 3, [(other, 0.4)], margin=0) is None
+
+
+def test_counts_of_other_people_are_those_of_scores_with_a_normal_error():
+    """The share of a normal distribution above each threshold, where one score was counted."""
+    said = 1 / (1 + math.exp(-3.0))
+    alarms = (said >= THRESHOLDS).astype(float)
+    counts = WordCounts(THRESHOLDS, 1.0, {"yes": 2 * alarms}, {"yes": alarms})
+    soft = expected(counts, margin=0.8)
+    logit = np.log(THRESHOLDS[:-1] / (1 - THRESHOLDS[:-1]))
+    inside = (logit > -1.5) & (logit < 10)
+    above = [0.5 * math.erfc((x - 3.0 - 1 / 12) / 0.8 / math.sqrt(2)) for x in logit]  # between two thresholds
+    np.testing.assert_allclose(soft.false_alarms["yes"][:-1][inside], np.array(above)[inside], atol=1e-3)
+    np.testing.assert_allclose(soft.hits["yes"], 2 * soft.false_alarms["yes"])
+    assert expected(counts, margin=0) is counts
+    # A threshold lies as far above what was counted as one in twenty needs.
+    found = choose_per_word(counts._replace(hits={"yes": 1 - THRESHOLDS}), 0.05, margin=0.8)["yes"]
+    assert soft.false_alarms["yes"][found == THRESHOLDS] <= 0.05 < soft.false_alarms["yes"][found > THRESHOLDS].min()
+    assert math.log(found / (1 - found)) == pytest.approx(3 + 1.645 * 0.8, abs=0.25)
 
 
 def test_a_threshold_that_is_not_reached_never_reports():

@@ -16,7 +16,19 @@ from torch import Tensor
 
 from kws.evaluation.detection import recordings
 from kws.evaluation.detection.matching import Report, match
-from kws.evaluation.detection.thresholds import THRESHOLDS, Curve, Trace, choose, hear, hear_lanes, join
+from kws.evaluation.detection.thresholds import (
+    THRESHOLDS,
+    Curve,
+    Trace,
+    WordCounts,
+    choose,
+    choose_per_word,
+    count_words,
+    hear,
+    hear_lanes,
+    join,
+    threshold_table,
+)
 from kws.evaluation.stream.long_stream import LongStream, Piece
 from kws.spotter.decoder import Decoder, DecoderState
 from kws.spotter.gate import CLOSED, OPEN
@@ -89,9 +101,10 @@ def averaged(recorded: Trace, number: int) -> Trace:
     return recorded._replace(word=recorded.word[:, number], score=recorded.score[:, number])
 
 
-def reports_of_runs(decoder: Decoder, trace: Trace, threshold: float) -> list[Report]:
-    """The decoder's reports at one threshold, found run by run: those of `reports`."""
-    frames = np.flatnonzero(trace.score >= np.float32(threshold))
+def reports_of_runs(decoder: Decoder, trace: Trace, threshold: float | np.ndarray) -> list[Report]:
+    """The decoder's reports at one threshold, or one (C,) for each word, found run by run: those of `reports`."""
+    level = np.asarray(threshold, np.float32)
+    frames = np.flatnonzero(trace.score >= (level[trace.word] if level.ndim else level))
     if not len(frames):
         return []
     word, part = trace.word[frames], np.searchsorted(trace.starts, frames, side="right")
@@ -137,6 +150,7 @@ def search(
     consecutive: Sequence[int] = CONSECUTIVE,
     refractory: Sequence[float] = REFRACTORY,
     among_words: float | None = None,
+    per_word: bool = False,
 ) -> list[Choice]:
     """The Pareto front: decoders of which none has both fewer misses and fewer false alarms than another.
 
@@ -151,25 +165,65 @@ def search(
         negatives: recorded streams without keywords.
         smoothings, consecutive, refractory: the values that are tried; the streams were recorded with these smoothings.
         among_words: what the stream itself keeps to in place of the target.
+        per_word: whether every word has a threshold of its own, so that one that is often misheard costs the others
+            nothing. The rates are kept to about then (`choose_per_word`).
     """
-    share = target / (among_words or target)
+    choose_thresholds = _each_word if per_word else _all_words
     found = []
     for (number, smoothing), run, wait in product(enumerate(smoothings), consecutive, refractory):
         settings = {**decoder.settings, "smoothing": smoothing, "consecutive": run, "refractory": wait}
         tried = Decoder(decoder.labels, decoder.hop_seconds, **settings)
-        curve = points(tried, averaged(recorded, number), tolerance)
-        others = [points(tried, averaged(other, number), tolerance).false_alarms for other in negatives]
-        # A threshold that breaks the target elsewhere is as bad as one that breaks it here.
-        allowed = curve._replace(false_alarms=np.max([curve.false_alarms * share, *others], axis=0))
-        threshold = choose(allowed, target)
+        heard, others = averaged(recorded, number), [averaged(other, number) for other in negatives]
+        threshold = choose_thresholds(tried, heard, others, target, among_words or target, tolerance)
         if threshold is not None:
-            at = int(np.flatnonzero(curve.thresholds == threshold)[0])
-            settings = {"smoothing": smoothing, "threshold": threshold, "consecutive": run, "refractory": wait}
-            rates = tuple(float(other[at]) for other in others)
-            found.append(Choice(settings, float(curve.miss_rate[at]), float(curve.false_alarms[at]), rates))
+            level = threshold_table(tried, threshold)[0]
+            found.append(_choice(tried, heard, others, threshold, level, tolerance))
     found.sort(key=lambda choice: (choice.miss_rate, choice.false_alarms))
     front: list[Choice] = []
     for choice in found:
         if not front or choice.false_alarms < front[-1].false_alarms:
             front.append(choice)
     return front
+
+
+def _all_words(
+    decoder: Decoder, heard: Trace, others: Sequence[Trace], target: float, among_words: float, tolerance: float
+) -> float | None:
+    """One threshold for all words that keeps every stream to its target."""
+    curve = points(decoder, heard, tolerance)
+    rates = [points(decoder, other, tolerance).false_alarms for other in others]
+    # A threshold that breaks the target elsewhere is as bad as one that breaks it here.
+    allowed = curve._replace(false_alarms=np.max([curve.false_alarms * (target / among_words), *rates], axis=0))
+    return choose(allowed, target)
+
+
+def _each_word(
+    decoder: Decoder, heard: Trace, others: Sequence[Trace], target: float, among_words: float, tolerance: float
+) -> dict[str, float] | None:
+    """A threshold for each word, alike."""
+
+    def counts(trace: Trace) -> WordCounts:
+        rows = (reports_of_runs(decoder, trace, threshold) for threshold in THRESHOLDS)
+        return count_words(decoder, trace, tolerance, rows=rows)
+
+    return choose_per_word(counts(heard), among_words, [(counts(other), target) for other in others])
+
+
+def _choice(
+    decoder: Decoder,
+    heard: Trace,
+    others: Sequence[Trace],
+    threshold: float | dict[str, float],
+    level: np.ndarray,
+    tolerance: float,
+) -> Choice:
+    """What a decoder does with its thresholds, (C,) of them."""
+    matching = match(reports_of_runs(decoder, heard, level), heard.truths, tolerance)
+    names = ("smoothing", "consecutive", "refractory")
+    settings = {**{name: decoder.settings[name] for name in names}, "threshold": threshold}
+    return Choice(
+        settings,
+        sum(hit is None for hit in matching.hit_by) / max(len(heard.truths), 1),
+        len(matching.false_alarms) / heard.hours,
+        tuple(len(match(reports_of_runs(decoder, o, level), (), 0.0).false_alarms) / o.hours for o in others),
+    )

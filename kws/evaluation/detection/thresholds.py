@@ -15,6 +15,9 @@ from kws.spotter.runtime import Outputs, Runtime
 
 # Evenly spaced in the logit, since posteriors crowd at both ends: from 0.018 to 0.9999994, and exactly 1.
 THRESHOLDS = np.append(1 / (1 + np.exp(-np.linspace(-4.0, 14.0, 109))), 1.0)
+MARGIN = (
+    1.5  # of a word's threshold, in the logit: by how much other people's scores differ from those that were counted
+)
 CHUNK_FRAMES = 1 << 15  # of a trace, decoded at a time
 CHUNK_HOPS = 256  # of a stream, heard at a time
 CHUNK_VALUES = 1 << 22  # log-probabilities, at most
@@ -261,13 +264,18 @@ class WordCounts(NamedTuple):
 
 
 def count_words(
-    decoder: Decoder, trace: Trace, tolerance: float, thresholds=THRESHOLDS, debounce: float = 0.0
+    decoder: Decoder,
+    trace: Trace,
+    tolerance: float,
+    thresholds=THRESHOLDS,
+    debounce: float = 0.0,
+    rows: Iterable[list[Report]] | None = None,
 ) -> WordCounts:
-    """Hits and false alarms of each word at every threshold."""
+    """Hits and false alarms of each word at every threshold; `rows` are its `reports`, where they are known."""
     words = [decoder.labels[i] for i in decoder.words.tolist()]
     hits = {word: np.zeros(len(thresholds)) for word in words}
     alarms = {word: np.zeros(len(thresholds)) for word in words}
-    for k, row in enumerate(reports(decoder, trace, thresholds)):
+    for k, row in enumerate(reports(decoder, trace, thresholds) if rows is None else rows):
         matching = match(row, trace.truths, tolerance, debounce)
         for number in matching.false_alarms:
             alarms[row[number].word][k] += 1
@@ -277,36 +285,81 @@ def count_words(
     return WordCounts(np.asarray(thresholds), trace.hours, hits, alarms)
 
 
-def choose_per_word(counts: WordCounts, target: float) -> dict[str, float] | None:
-    """A threshold for each word, with at most about `target` false alarms per hour in all.
+def expected(counts: WordCounts, margin: float = MARGIN) -> WordCounts:
+    """Counts to be expected of other people, whose scores differ from these by a normal error in the logit.
+
+    A few clips decide where a word's threshold may stand, so what just stays below it counts as well, by the chance
+    that the like of it comes above: a kernel estimate of the scores' distribution. Thresholds of 0 or 1 stay.
+
+    Args:
+        counts: of a stream.
+        margin: standard deviation of the error; 0 for none.
+    """
+    inner = (counts.thresholds > 0) & (counts.thresholds < 1)
+    if not margin or not inner.any():
+        return counts
+    logit = np.log(counts.thresholds[inner] / (1 - counts.thresholds[inner]))
+    weights = np.exp(-0.5 * ((logit[:, None] - logit) / margin) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+
+    def shifted(values: np.ndarray) -> np.ndarray:
+        result = values.astype(float)
+        result[inner] = weights @ result[inner]
+        return result
+
+    return counts._replace(
+        hits={word: shifted(values) for word, values in counts.hits.items()},
+        false_alarms={word: shifted(values) for word, values in counts.false_alarms.items()},
+    )
+
+
+def choose_per_word(
+    counts: WordCounts,
+    target: float,
+    others: Iterable[tuple[WordCounts, float]] = (),
+    margin: float = MARGIN,
+) -> dict[str, float] | None:
+    """A threshold for each word, with at most about `target` false alarms per hour expected in all.
 
     All words start at the highest threshold. Again and again the word and the lower threshold are taken that win most
-    hits for each false alarm they cost, until nothing that still fits is won. Words hang together through the
-    refractory time, so the sum is close to, not exactly, what the decoder then does. None when the highest thresholds
-    already cost more than the target.
+    hits for each false alarm they cost, as a share of what is allowed, until nothing that still fits is won. Words hang
+    together through the refractory time, so the sum is close to, not exactly, what the decoder then does.
+
+    Args:
+        counts: hits and false alarms at the thresholds to choose from.
+        target: false alarms per hour.
+        others: other streams at the same thresholds, each with its own target, kept by itself; hits there are nothing.
+        margin: of `expected`.
+
+    Returns:
+        Thresholds by word; None when the highest cost more than a target already.
     """
-    thresholds, hits, alarms = counts.thresholds, counts.hits, counts.false_alarms
+    streams = [(expected(heard, margin), wanted) for heard, wanted in ((counts, target), *others)]
+    thresholds, hits = counts.thresholds, streams[0][0].hits
     at = dict.fromkeys(hits, len(thresholds) - 1)
     words = [word for word in hits if hits[word].any()]  # no threshold wins anything of the others
-    budget = target * counts.hours - sum(alarms[word][-1] for word in hits)
-    if budget < 0:
+    alarms = {word: np.stack([heard.false_alarms[word] for heard, _ in streams]) for word in hits}  # (streams, K)
+    allowed = np.array([wanted * heard.hours for heard, wanted in streams])
+    budget = allowed - sum(alarms[word][:, -1] for word in hits)
+    if (budget < 0).any():
         return None
     while True:
         best = None
         for word in words:
             k = at[word]
-            won, cost = hits[word][:k] - hits[word][k], alarms[word][:k] - alarms[word][k]
-            fits = np.flatnonzero((won > 0) & (cost <= budget))
+            won, cost = hits[word][:k] - hits[word][k], alarms[word][:, :k] - alarms[word][:, k : k + 1]
+            fits = np.flatnonzero((won > 0) & (cost <= budget[:, None]).all(axis=0))
             if not len(fits):
                 continue
-            gain = won[fits] / np.maximum(cost[fits], 1e-3)
+            share = (cost / np.maximum(allowed, 1e-9)[:, None]).sum(axis=0)
+            gain = won[fits] / np.maximum(share[fits], 1e-3 / max(allowed[0], 1e-9))
             chosen = _middle(fits[gain >= gain.max() - 1e-12])
-            candidate = (gain.max(), won[chosen], word, chosen, cost[chosen])
+            candidate = (gain.max(), won[chosen], word, chosen, cost[:, chosen])
             best = candidate if best is None or candidate[:2] > best[:2] else best
         if best is None:
             return {word: float(thresholds[k]) for word, k in at.items()}
         _, _, word, at[word], cost = best
-        budget -= cost
+        budget = budget - cost
 
 
 def threshold_table(decoder: Decoder, threshold: float | Mapping[str, float]) -> np.ndarray:
