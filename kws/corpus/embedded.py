@@ -262,7 +262,8 @@ class EmbeddedCorpus:
         count = self.other_words * (1 if speaker.split == "training" else _MORE_FROM_FEW)
         if not count:
             return []
-        generator, words = self._generator(speaker.identity, "other words"), everyday(self.words, WORDS)
+        generator = self._generator(speaker.identity, "other words")
+        words = self._other_words(generator)
         names = []
         with Espeak() as espeak:
             say = self._sayer(espeak, speaker)
@@ -285,6 +286,10 @@ class EmbeddedCorpus:
                 names.append(f"{name}/{speaker.identity}_nohash_{number}.wav")
                 self._write_clip(folder / names[-1], speech, generator)
         return names
+
+    def _other_words(self, generator: np.random.Generator) -> list[str]:
+        """Words of which a speaker says some."""
+        return everyday(self.words, WORDS)
 
     def _phonemes(self, espeak: Espeak, reading: str, speaker: Voice) -> tuple[str, ...]:
         if reading.startswith("[["):

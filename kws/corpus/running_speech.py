@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -23,6 +24,7 @@ from kws.corpus import kokoro
 from kws.corpus.base import SPLITS, which_set
 from kws.corpus.coloured_noise import root_mean_square
 from kws.corpus.espeak import Espeak, accents, family, variants
+from kws.corpus.frequent_words import FrequentWords, frequent_words, has_list
 from kws.corpus.neural_speakers import NeuralVoice, neural_voices
 from kws.corpus.sentences import sentence
 from kws.support.errors import KwsError
@@ -51,7 +53,10 @@ class RunningSpeech:
         minutes: of speech; 0 for none.
         seed: the same settings and seed give the same bytes.
         split: whose voices read; no voice is in two splits, and none reads the same sentences as another.
-        language: of the voices. The sentences are English ones, read as if they were written in it.
+        language: of the voices. Without `frequent_words` of it the sentences are English ones, read as if they were
+            written in it.
+        frequent_words: of so many of the language's most frequent words every other sentence is made, where there is a
+            list of them: of English the others come from a small grammar, of other languages there are no others.
         voices: `espeak`, `kokoro`, or both, by turns. A minute of Kokoro takes about a minute of a core.
         cache: where the neural model is kept.
     """
@@ -65,11 +70,13 @@ class RunningSpeech:
         language: str = "en",
         voices: Sequence[str] = ("espeak",),
         cache: str | Path | None = None,
+        frequent_words: int = 0,
     ):
         if not 0 <= minutes <= 6000:
             raise KwsError(f"data.running_speech={minutes} must be 0 to 6000 minutes.")
         self.root, self.minutes, self.seed, self.split = Path(root), minutes, seed, split
         self.language = language
+        self.frequent_words = check_frequent_words(frequent_words, language)
         self.voices = (voices,) if isinstance(voices, str) else tuple(voices)
         self.cache = Path(cache) if cache is not None else self.root
 
@@ -86,8 +93,13 @@ class RunningSpeech:
                 for remains in self.root.glob(".running-*.tmp"):
                     shutil.rmtree(remains, ignore_errors=True)
             if not folder.is_dir():
-                self._make(folder, settings)
+                self._make(folder, settings, self._texts(keywords))
         return folder
+
+    def _texts(self, keywords: Sequence[str]) -> "Texts":
+        count = self.frequent_words
+        words = frequent_words(self.language, count, unsaid(keywords).union(keywords)) if count else None
+        return Texts(tuple(sorted(unsaid(keywords))), words, 0.5 if self.language.startswith("en") else 1.0)
 
     def _place(self, keywords: Sequence[str]) -> tuple[dict, Path]:
         with Espeak() as espeak:
@@ -102,6 +114,8 @@ class RunningSpeech:
         }
         if self.language != "en":
             settings["language"] = self.language
+        if self.frequent_words:
+            settings["frequent_words"] = self.frequent_words
         if "kokoro" in self.voices:
             settings |= {"voices": sorted(self.voices), "kokoro": kokoro.KEY}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
@@ -110,7 +124,7 @@ class RunningSpeech:
     def _generator(self, *subject: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), *subject])
 
-    def _make(self, folder: Path, settings: dict) -> None:
+    def _make(self, folder: Path, settings: dict, texts: "Texts") -> None:
         count = max(1, round(self.minutes * 60 / RECORDING_SECONDS))
         readers, neural = self._readers(count), "kokoro" in self.voices
         try:
@@ -121,7 +135,7 @@ class RunningSpeech:
                 if neural and available_cores() > 1:
                     pool = ProcessPoolExecutor(available_cores(), get_context("spawn"))
                     run = stack.enter_context(pool).map
-                for _ in run(partial(self._record, temporary, settings["without"]), range(count), readers):
+                for _ in run(partial(self._record, temporary, texts), range(count), readers):
                     advance(1)
                 write_json(temporary / "settings.json", settings)
         except ValueError as error:
@@ -138,14 +152,45 @@ class RunningSpeech:
             people = neural_voices(count, self.split, self.language, kokoro.prepare(self.cache), self.seed)
         return [robots[n] if robots and (n % 2 == 0 or not people) else people[n] for n in range(count)]
 
-    def _record(self, folder: Path, without: Sequence[str], number: int, reader: str | NeuralVoice) -> None:
+    def _record(self, folder: Path, texts: "Texts", number: int, reader: str | NeuralVoice) -> None:
         generator = self._generator(number)
         if isinstance(reader, str):
-            speech = read(reader, without, RECORDING_SECONDS, generator)
+            speech = read(reader, texts, RECORDING_SECONDS, generator)
         else:
             model = kokoro.synthesizer(kokoro.prepare(self.cache))
-            speech = read_neural(model, reader, without, RECORDING_SECONDS, generator)
+            speech = read_neural(model, reader, texts, RECORDING_SECONDS, generator)
         soundfile.write(folder / f"{number:05d}.flac", speech, SAMPLE_RATE, subtype="PCM_16")
+
+
+class Texts(NamedTuple):
+    """What is read: sentences of the grammar, and strings of frequent words.
+
+    Attributes:
+        without: words, in lower case, that are not said.
+        words: the frequent ones; None for none.
+        share: of the sentences that are made of them.
+    """
+
+    without: tuple[str, ...]
+    words: FrequentWords | None = None
+    share: float = 0.5
+
+    def draw(self, generator: np.random.Generator) -> str:
+        """The next one."""
+        if self.words is not None and generator.random() < self.share:
+            return self.words.sentence(generator)
+        return sentence(generator, self.without)
+
+
+def check_frequent_words(count: int, language: str) -> int:
+    """So many, or none where there is no list of the language.
+
+    Raises:
+        KwsError: fewer than none, or too few to draw from.
+    """
+    if count and count < 1000:
+        raise KwsError(f"data.frequent_words={count} must be 1000 or more, or 0 for none.")
+    return count if count and has_list(language) else 0
 
 
 def unsaid(keywords: Sequence[str]) -> set[str]:
@@ -154,14 +199,14 @@ def unsaid(keywords: Sequence[str]) -> set[str]:
     return words.union(*(group for group in HOMOPHONES if group & words)) if words else words
 
 
-def read(voice: str, without: Sequence[str], seconds: float, generator: np.random.Generator) -> np.ndarray:
+def read(voice: str, texts: Texts, seconds: float, generator: np.random.Generator) -> np.ndarray:
     """`seconds` of sentences by one voice, float32 (S,) at `SAMPLE_RATE`, each at its own level, pitch and rate."""
     tract, pitch = float(np.exp(generator.uniform(np.log(0.9), np.log(1.12)))), generator.uniform(25, 75)
     rate = generator.uniform(120, 230)
 
     def say(espeak: Espeak) -> np.ndarray:
         said = espeak.speak(
-            sentence(generator, without),
+            texts.draw(generator),
             voice,
             rate=round(rate * generator.uniform(0.85, 1.15)),
             pitch=int(np.clip(pitch + generator.normal(0, 8), 5, 95)),
@@ -176,7 +221,7 @@ def read(voice: str, without: Sequence[str], seconds: float, generator: np.rando
 def read_neural(
     model: kokoro.Kokoro,
     reader: NeuralVoice,
-    without: Sequence[str],
+    texts: Texts,
     seconds: float,
     generator: np.random.Generator,
 ) -> np.ndarray:
@@ -184,7 +229,7 @@ def read_neural(
     tract, mean = float(np.exp(generator.uniform(-0.1, 0.1))), float(np.exp(generator.uniform(-0.15, 0.35)))
 
     def say(espeak: Espeak) -> np.ndarray:
-        text = sentence(generator, without)
+        text = texts.draw(generator)
         ipa = espeak.ipa(text, reader.accent) + text[-1]
         speed = mean * float(np.exp(generator.uniform(-0.1, 0.1)))
         said = model.speak(ipa, reader.mix, speed, reader.english).astype(np.float64)

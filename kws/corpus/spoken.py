@@ -12,9 +12,10 @@ from kws.corpus import kokoro, neural_speakers
 from kws.corpus.base import Corpus
 from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.espeak import Espeak, accents
+from kws.corpus.frequent_words import FrequentWords, frequent_words
 from kws.corpus.neural_speakers import NeuralVoice, choose_neural_voices
 from kws.corpus.pronunciations import check_pronunciations, notation, readings, shown
-from kws.corpus.running_speech import RunningSpeech
+from kws.corpus.running_speech import RunningSpeech, check_frequent_words, unsaid
 from kws.corpus.speakers import Voice
 from kws.corpus.synthetic_clips import trim
 from kws.support.errors import KwsError
@@ -41,9 +42,10 @@ class SpokenCorpus(EmbeddedCorpus):
         pronunciations: IPA by word, or a list of several, in place of espeak-ng's own reading.
         seconds: length of a clip; None for as long as the longest word needs, 1.0 to 3.0.
         cache: where the neural model is kept.
+        frequent_words: other words are drawn from so many of the language's most frequent ones, where there is a list
+            of them; else they are everyday English ones, read as if they were written in the language.
 
-    The others are those of `EmbeddedCorpus`. Other words of a language other than English are English ones, read as if
-    they were written in that language: its sounds, though not its words.
+    The others are those of `EmbeddedCorpus`.
     """
 
     name = "spoken"
@@ -65,6 +67,7 @@ class SpokenCorpus(EmbeddedCorpus):
         seed: int = 0,
         workers: int | None = None,
         cache: str | Path | None = None,
+        frequent_words: int = 0,
     ):
         super().__init__(root, words, speakers, takes, other_words, silence_share, running_speech, seed, workers)
         self.voices = _check_voices(voices)
@@ -86,6 +89,8 @@ class SpokenCorpus(EmbeddedCorpus):
             raise KwsError(
                 f"data.seconds={seconds} must be {_LENGTHS[0]} to {_LENGTHS[1]}, or null to follow the words"
             )
+        self.frequent_words = check_frequent_words(frequent_words, language) if other_words else 0
+        self._frequent: FrequentWords | None = None
         self._files: kokoro.KokoroFiles | None = None
         self._told = False
         self.settings |= {
@@ -95,6 +100,8 @@ class SpokenCorpus(EmbeddedCorpus):
             "pronunciations": {word: list(said) for word, said in overridden.items()},
             "seconds": self.seconds,
         }
+        if self.frequent_words:
+            self.settings["frequent_words"] = self.frequent_words
         if "kokoro" in self.voices:
             self.settings |= {"neural_speakers": neural_speakers, "kokoro": kokoro.KEY}
 
@@ -122,11 +129,16 @@ class SpokenCorpus(EmbeddedCorpus):
         return min(max(math.ceil(10 * needed - 1e-6) / 10, _SHORTEST), _LONGEST)
 
     def _voices(self) -> list[Voice | NeuralVoice]:
+        if self.frequent_words:
+            self._frequent = frequent_words(self.language, self.frequent_words, unsaid(self.words).union(self.words))
         chosen = super()._voices() if "espeak" in self.voices else []
         if "kokoro" in self.voices:
             self._files = kokoro.prepare(self.cache)
             chosen += choose_neural_voices(self.neural_speakers, self.language, self._files, self.seed)
         return chosen
+
+    def _other_words(self, generator: np.random.Generator) -> list[str]:
+        return super()._other_words(generator) if self._frequent is None else self._frequent.some(generator)
 
     def _babblers(self, voices: Sequence[Voice | NeuralVoice]) -> list[Voice]:
         robots = [voice for voice in voices if isinstance(voice, Voice)]
