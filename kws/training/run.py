@@ -331,8 +331,15 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
     if not spotter.classifier.streams:
         return {"left_out": f"a {type(spotter.classifier).__name__} judges whole clips and hears no stream"}
     wanted, validation = config.calibration, data.waveforms.splits["validation"]
-    language = config.data.get("language", "en")  # of data=spoken
-    speech = RunningSpeech(Path(config.cache_dir) / "corpora", wanted.running_speech, 0, "validation", language)
+    speech = RunningSpeech(
+        Path(config.cache_dir) / "corpora",
+        wanted.running_speech,
+        split="validation",
+        language=config.data.get("language", "en"),
+        voices=list(config.data.get("running_voices", ["espeak"])),
+        cache=config.cache_dir,
+        frequent_words=config.data.get("frequent_words", 0),
+    )
     folder = speech.prepare(data.corpus.keywords)
     try:
         found = as_used.search_decoder(
