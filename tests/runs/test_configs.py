@@ -22,6 +22,7 @@ NEEDED = {
     "data/mswc": ["data.root=recordings"],
     "data/typed": ["data.root=recordings", "data.typed=[alexa]"],
     "data=folder": ["data.root=recordings"],
+    "experiment/commands": ["data.root=recordings"],
 }
 FILES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
 COMMON = ["hydra.job.num=0"]
