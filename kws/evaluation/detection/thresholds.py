@@ -329,12 +329,14 @@ def choose_per_word(
         counts: hits and false alarms at the thresholds to choose from.
         target: false alarms per hour.
         others: other streams at the same thresholds, each with its own target, kept by itself; hits there are nothing.
-        margin: of `expected`.
+            They are counted as they were heard: a fraction of a false alarm, which is all that a short one allows, is
+            nothing to expect.
+        margin: of `expected`, for the stream itself.
 
     Returns:
         Thresholds by word; None when the highest cost more than a target already.
     """
-    streams = [(expected(heard, margin), wanted) for heard, wanted in ((counts, target), *others)]
+    streams = [(expected(counts, margin), target), *others]
     thresholds, hits = counts.thresholds, streams[0][0].hits
     at = dict.fromkeys(hits, len(thresholds) - 1)
     words = [word for word in hits if hits[word].any()]  # no threshold wins anything of the others
