@@ -14,15 +14,15 @@ def corpus(tmp_path_factory):
     return tone_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.mark.parametrize("model", ["ds_tcn", "mdtc"])
-def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
+@pytest.mark.parametrize(("model", "per_word"), [("ds_tcn", "false"), ("mdtc", "true")])
+def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model, per_word):
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     data = ["data=folder", f"data.root={corpus}", "data.words=[high,low]", "data.unknown_share=1"]
-    data += ["data.running_speech=1", "data.negatives_per_epoch=16", "data.batch_size=8"]
+    data += ["data.running_speech=1", "data.frequent_words=1000", "data.negatives_per_epoch=16", "data.batch_size=8"]
     network = [f"model={model}", "model.width=12", "callbacks=hard_negatives"]
     network += ["callbacks.hard_negatives.every=2", "trainer.max_epochs=5", "optimizer.lr=0.02"]
     calibration = ["calibrate=true", "calibration.hours=0.05", "calibration.false_alarms_per_hour=200"]
-    calibration += ["calibration.running_speech=1", "calibration.smoothing=[0.13]"]
+    calibration += ["calibration.running_speech=1", "calibration.smoothing=[0.13]", f"calibration.per_word={per_word}"]
     run = tmp_path / "run"
     export = ["export=[onnx,onnx_stream]", f"hydra.run.dir={run}"]
     done = call("train", *data, *network, *calibration, *export)
@@ -32,6 +32,8 @@ def test_trained_calibrated_and_exported(corpus, tmp_path, monkeypatch, model):
     assert {name: decoder[name] for name in found["settings"]} == found["settings"]
     assert found["settings"]["smoothing"] == 0.13
     assert found["false_alarms_per_hour"] <= 200
+    if per_word == "true":
+        assert set(found["settings"]["threshold"]) == {"high", "low"}
     assert len(found["negatives_per_hour"]) == 1
     assert "false alarms an hour of the validation stream" in done.out
     assert results["corpus"]["labels"] == ["_unknown_", "high", "low"]
