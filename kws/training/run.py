@@ -336,8 +336,6 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
         wanted.running_speech,
         split="validation",
         language=config.data.get("language", "en"),
-        voices=list(config.data.get("running_voices", ["espeak"])),
-        cache=config.cache_dir,
         frequent_words=config.data.get("frequent_words", 0),
     )
     folder = speech.prepare(data.corpus.keywords)
