@@ -15,9 +15,7 @@ from kws.spotter.runtime import Outputs, Runtime
 
 # Evenly spaced in the logit, since posteriors crowd at both ends: from 0.018 to 0.9999994, and exactly 1.
 THRESHOLDS = np.append(1 / (1 + np.exp(-np.linspace(-4.0, 14.0, 109))), 1.0)
-MARGIN = (
-    1.5  # of a word's threshold, in the logit: by how much other people's scores differ from those that were counted
-)
+MARGIN = 0.5  # of the logit: by how much other people's scores differ
 CHUNK_FRAMES = 1 << 15  # of a trace, decoded at a time
 CHUNK_HOPS = 256  # of a stream, heard at a time
 CHUNK_VALUES = 1 << 22  # log-probabilities, at most
