@@ -94,7 +94,9 @@ def test_every_configuration_that_kws_composes_is_read_again(tmp_path):
     experiments = sorted(path.stem for path in (configuration.CONFIGS / "experiment").glob("*.yaml"))
     with initialize_config_dir(str(configuration.CONFIGS), version_base="1.3"):
         manifest = ["data=manifest", "data.path={training: a, testing: [b]}", "data.columns={label: Wort}"]
-        for choices in (["data=folder", "data.root=."], manifest, *([f"experiment={name}"] for name in experiments)):
+        folder = {"commands": ["data.root=."]}  # what an experiment needs besides
+        named = ([f"experiment={name}", *folder.get(name, [])] for name in experiments)
+        for choices in (["data=folder", "data.root=."], manifest, *named):
             composed = compose("train", [*choices, "directory=."])
             config = stored(tmp_path, OmegaConf.to_yaml(composed))
             trusted.refuse_strange_targets(config, Path("x"))
