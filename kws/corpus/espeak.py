@@ -16,6 +16,8 @@ import numpy as np
 
 from kws.support.errors import KwsError
 
+STRESS = re.compile("[',%=]+")
+"""Marks of stress, in the notation of `Espeak.phonemes`."""
 # The English accents of espeak-ng, as files below its `lang` folder. (`en-gb` is no name to it, though `en` is.)
 ACCENTS = (
     "gmw/en",
@@ -95,6 +97,11 @@ def without_switches(phonemes: Iterable[str]) -> list[str]:
     """Without the marks at which another language's pronunciation begins and ends, `(en)` and `(de)`."""
     plain = (re.sub(r"\([a-z-]+\)", "", phoneme) for phoneme in phonemes)
     return [phoneme for phoneme in plain if phoneme.strip("_!|")]
+
+
+def unstressed(phoneme: str) -> str:
+    """A phoneme without the marks of stress."""
+    return STRESS.sub("", phoneme)
 
 
 class Espeak:

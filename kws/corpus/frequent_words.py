@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from spellchecker import SpellChecker
 
-from kws.corpus.espeak import Espeak, accents
+from kws.corpus.espeak import Espeak, accents, unstressed
 
 EVENNESS = 0.4
 """A word is drawn as often as the so-manieth power of its frequency says: 1 would say little beside *the* and *you*."""
@@ -79,5 +79,4 @@ def _language(language: str) -> str:
 
 
 def _plain(phonemes: Sequence[str]) -> tuple[str, ...]:
-    """Phonemes without the marks of stress."""
-    return tuple(phoneme.strip("',%=") for phoneme in phonemes)
+    return tuple(map(unstressed, phonemes))

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from kws.corpus.espeak import STRESS, unstressed
 from kws.corpus.running_speech import unsaid
 from kws.corpus.sentences import vocabulary
 
 VOWELS = "aAeEiIoOuUV03@Q&"  # what a vowel's name begins with in espeak-ng's notation
 _RARE = re.compile("[^A-Za-z0-9@:]|2")  # variants of other sounds
-_STRESS = re.compile("[',%=]+")
 _LENGTHS = (2, 9)  # letters of an everyday word, so that it is one word of a second at most
 
 Phonemes = tuple[str, ...]
@@ -34,8 +34,8 @@ class Neighbours:
     """
 
     def __init__(self, keywords: Sequence[Phonemes], known: Sequence[Phonemes]):
-        self.keywords = [tuple(map(_plain, word)) for word in keywords]
-        sounds = {_plain(sound) for word in known for sound in word}
+        self.keywords = [tuple(map(unstressed, word)) for word in keywords]
+        sounds = {unstressed(sound) for word in known for sound in word}
         sounds = sorted(sound for sound in sounds if not _RARE.search(sound) and sound)
         self.vowels = [sound for sound in sounds if sound[0] in VOWELS]
         self.consonants = [sound for sound in sounds if sound[0] not in VOWELS]
@@ -44,7 +44,7 @@ class Neighbours:
         """A word one phoneme away from `word` that is none of the keywords."""
         while True:
             changed, place = list(word), int(generator.integers(len(word)))
-            sound, stress = _plain(word[place]), "".join(_STRESS.findall(word[place]))
+            sound, stress = unstressed(word[place]), "".join(STRESS.findall(word[place]))
             vowel = sound[:1] in VOWELS
             change = generator.choice(("other", "other", "other", "more", "less"))
             if change == "other":
@@ -55,12 +55,7 @@ class Neighbours:
                 changed.insert(int(generator.choice((0, len(word)))), str(generator.choice(self.consonants)))
             elif not vowel and len(word) > 2:
                 del changed[place]
-            sounds = tuple(map(_plain, changed))
+            sounds = tuple(map(unstressed, changed))
             doubled = any(one == other for one, other in pairwise(sounds))
             if not doubled and sounds not in self.keywords:
                 return tuple(changed)
-
-
-def _plain(phoneme: str) -> str:
-    """A phoneme without the marks of stress."""
-    return _STRESS.sub("", phoneme)

@@ -176,8 +176,7 @@ def search(
         heard, others = averaged(recorded, number), [averaged(other, number) for other in negatives]
         threshold = choose_thresholds(tried, heard, others, target, among_words or target, tolerance)
         if threshold is not None:
-            level = threshold_table(tried, threshold)[0]
-            found.append(_choice(tried, heard, others, threshold, level, tolerance))
+            found.append(_choice(tried, heard, others, threshold, tolerance))
     found.sort(key=lambda choice: (choice.miss_rate, choice.false_alarms))
     front: list[Choice] = []
     for choice in found:
@@ -214,10 +213,10 @@ def _choice(
     heard: Trace,
     others: Sequence[Trace],
     threshold: float | dict[str, float],
-    level: np.ndarray,
     tolerance: float,
 ) -> Choice:
-    """What a decoder does with its thresholds, (C,) of them."""
+    """What a decoder does at a threshold, or one for each word."""
+    level = threshold_table(decoder, threshold)[0]  # (C,)
     matching = match(reports_of_runs(decoder, heard, level), heard.truths, tolerance)
     names = ("smoothing", "consecutive", "refractory")
     settings = {**{name: decoder.settings[name] for name in names}, "threshold": threshold}
