@@ -51,6 +51,7 @@ from kws.support.errors import KwsError
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
 DEFINITIONS = ("best", "last")
+DETECTED = ("missed", "false alarms")  # how the measures of a detector begin
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -198,23 +199,42 @@ def streamed(run: Path) -> dict[str, float]:
         for definition in DEFINITIONS:
             accuracy = streaming[mode]["definitions"][definition]["accuracy"]
             result[f"stream, {mode}, {definition} frame"] = accuracy
-    detection = evaluation.get("detection") or {}
+    return result | detected(evaluation.get("detection") or {})
+
+
+def detected(detection: dict[str, Any]) -> dict[str, float]:
+    """Misses and false alarms of a detector: with thresholds of the validation stream, and bounds beside them."""
+    result = {}
+    points = {"as stored": detection.get("as_stored")}
+    for choice in detection.get("chosen_on_validation", ()):
+        for rule, said in (("overall", "one threshold"), ("per_word", "a threshold a word")):
+            points[f"chosen on validation for {choice['target']:g} an hour, {said}"] = choice.get(rule)
+    for said, point in points.items():
+        if point is not None:
+            result[f"missed {said}"] = point["miss_rate"]
+            for kind, heard in point["kinds"].items():
+                result[f"false alarms an hour in {kind} {said}"] = heard["false_alarms_per_hour"]
     for point in detection.get("operating_points", ()):
-        result[f"missed at {point['false_alarms_per_hour']:g} false alarms per hour"] = point["miss_rate"]
+        result[f"missed at {point['target']:g} an hour (bound)"] = point["miss_rate"]
     for name, kind in detection.get("kinds", {}).items():
         if "recordings" in kind:  # a folder of negatives; its thresholds are chosen on it, for there is no other
             for point in kind["operating_points"]:
-                result[f"missed at {point['target']:g} per hour in {name}, chosen there"] = point["miss_rate"]
+                result[f"missed at {point['target']:g} an hour in {name} (bound)"] = point["miss_rate"]
+    for point in detection.get("misses_by_snr", ()):
+        where = "in quiet" if point["snr"] is None else f"at {point['snr']:g} dB"
+        result[f"missed {where}, at the highest target (bound)"] = point["miss_rate"]
     return result
 
 
 def summarise(runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Over the seeds: means, and Student's 95 % interval of the test accuracy."""
-    shares = [name for name in next(iter(runs.values())) if name.startswith(("test", "valid", "stream", "missed"))]
-    mean = {name: fmean(run[name] for run in runs.values()) for name in shares if all(name in r for r in runs.values())}
-    result: dict[str, Any] = {"seeds": runs, "mean": mean}
+    """Over the seeds: means, and Student's 95 % intervals of the means."""
+    measures = ("test", "valid", "stream", *DETECTED)
+    names = [name for name in next(iter(runs.values())) if name.startswith(measures)]
+    found = {name: [run[name] for run in runs.values()] for name in names if all(name in r for r in runs.values())}
+    result: dict[str, Any] = {"seeds": runs, "mean": {name: fmean(values) for name, values in found.items()}}
     if len(runs) > 1:
-        result["interval"] = list(mean_interval([run["test"] for run in runs.values()]))
+        result["intervals"] = {name: list(mean_interval(values)) for name, values in found.items()}
+        result["interval"] = result["intervals"]["test"]
     return result
 
 
@@ -251,21 +271,36 @@ def write(name: str, study: dict, known: dict[str, Any], options: argparse.Names
 
 
 def table(variants: dict[str, dict[str, Any]]) -> str:
-    """A line for each variant."""
-    shares = list(dict.fromkeys(share for v in variants.values() for share in v["mean"] if share != "test"))
+    """A line for each variant; for detectors a second table, with a line for each measure."""
+    names = list(dict.fromkeys(name for v in variants.values() for name in v["mean"]))
+    shares = [name for name in names if name != "test" and not name.startswith(DETECTED)]
     lines = []
     for name, variant in variants.items():
         runs = list(variant["seeds"].values())
-        accuracy = f"{100 * variant['mean']['test']:.2f}"
-        if "interval" in variant:
-            accuracy += f" ± {50 * (variant['interval'][1] - variant['interval'][0]):.2f}"
-        cells = [name, ", ".join(map(str, variant["seeds"])), f"{accuracy} %"]
+        cells = [name, ", ".join(map(str, variant["seeds"])), share(variant, "test", 2)]
         cells += [f"{100 * variant['mean'][s]:.2f} %" if s in variant["mean"] else "–" for s in shares]
         # An interruption's length says nothing about the training's.
         seconds = [run["seconds"] for run in runs if not run["resumed"]]
         cells += [f"{runs[0]['parameters']:,}", f"{median(seconds):.0f}" if seconds else "–"]
         lines.append([*cells, " ".join(variant["overrides"])])
-    return markdown(["variant", "seeds", "test", *shares, "parameters", "seconds", "overrides"], lines)
+    text = markdown(["variant", "seeds", "test", *shares, "parameters", "seconds", "overrides"], lines)
+    judged = [name for name in names if name.startswith(DETECTED)]
+    if judged:
+        lines = [[name, *(share(v, name, 1) for v in variants.values())] for name in judged]
+        text += "\n" + markdown(["measure", *variants], lines)
+    return text
+
+
+def share(variant: dict[str, Any], name: str, digits: int) -> str:
+    """A mean over the seeds with half the width of its interval; false alarms are a count, the others shares."""
+    if name not in variant["mean"]:
+        return "–"
+    scale, unit = (1, "") if name.startswith("false alarms") else (100, " %")
+    text = f"{scale * variant['mean'][name]:.{digits}f}"
+    if name in variant.get("intervals", {}):
+        low, high = variant["intervals"][name]
+        text += f" ± {scale * (high - low) / 2:.{digits}f}"
+    return text + unit
 
 
 if __name__ == "__main__":

@@ -37,10 +37,20 @@ def reproduce(tmp_path, monkeypatch):
 def fake_evaluation(run):
     """A stream whose last frames are right more often than its best."""
     both = {"definitions": {"last": {"accuracy": 0.8}, "best": {"accuracy": 0.4}}}
-    points = [{"false_alarms_per_hour": 0.5, "miss_rate": 0.25}]
     kinds = {"words": {"operating_points": [{"target": 5, "miss_rate": 0.1}]}}
     kinds["running"] = {"recordings": 3, "operating_points": [{"target": 5, "miss_rate": 0.5}]}
-    detection = {"operating_points": points, "kinds": kinds}
+
+    def point(misses, **alarms):
+        return {"miss_rate": misses, "kinds": {kind: {"false_alarms_per_hour": x} for kind, x in alarms.items()}}
+
+    chosen = {"target": 5, "overall": point(0.375, words=4.0, running=7.0), "per_word": None}
+    detection = {
+        "as_stored": point(0.5, words=1.5, running=0.0),
+        "operating_points": [{"target": 0.5, "miss_rate": 0.25}],
+        "chosen_on_validation": [chosen],
+        "kinds": kinds,
+        "misses_by_snr": [{"snr": None, "miss_rate": 0.125}, {"snr": 5.0, "miss_rate": 0.75}],
+    }
     content = {"streaming": dict.fromkeys(("reset", "never"), both), "detection": detection}
     files.write_json(Path(run) / "evaluation.json", content)
 
@@ -76,12 +86,25 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert list(small["seeds"]) == ["1", "2"]
     assert small["mean"]["test"] == pytest.approx(0.915)
     assert small["mean"]["stream, never, best frame"] == pytest.approx(0.4)
-    assert small["mean"]["missed at 0.5 false alarms per hour"] == 0.25
-    assert small["mean"]["missed at 5 per hour in running, chosen there"] == 0.5
+    mean = small["mean"]
+    assert {name: mean[name] for name in mean if name.startswith(("missed", "false"))} == {
+        "missed as stored": 0.5,
+        "false alarms an hour in words as stored": 1.5,
+        "false alarms an hour in running as stored": 0.0,
+        "missed chosen on validation for 5 an hour, one threshold": 0.375,
+        "false alarms an hour in words chosen on validation for 5 an hour, one threshold": 4.0,
+        "false alarms an hour in running chosen on validation for 5 an hour, one threshold": 7.0,
+        "missed at 0.5 an hour (bound)": 0.25,
+        "missed at 5 an hour in running (bound)": 0.5,
+        "missed in quiet, at the highest target (bound)": 0.125,
+        "missed at 5 dB, at the highest target (bound)": 0.75,
+    }
     low, high = scipy.stats.t.interval(0.95, 1, loc=0.915, scale=scipy.stats.sem([0.91, 0.92]))
-    assert small["interval"] == pytest.approx([low, high], rel=1e-6)
+    assert small["intervals"]["test"] == pytest.approx([low, high], rel=1e-6)
     text = (tmp_path / "results" / "sizes.md").read_text()
     assert f"91.50 ± {50 * (high - low):.2f} %" in text
+    assert "| missed as stored | 50.0 ± 0.0 % |" in text
+    assert "| false alarms an hour in words as stored | 1.5 ± 0.0 |" in text
     assert results["command"] == "python benchmarks/reproduce.py sizes --root x -- trainer.max_epochs=2"
     calls.clear()
     short = ["--", "trainer.max_epochs=2"]
