@@ -214,15 +214,16 @@ def detected(detection: dict[str, Any]) -> dict[str, float]:
             result[f"missed {said}"] = point["miss_rate"]
             for kind, heard in point["kinds"].items():
                 result[f"false alarms an hour in {kind} {said}"] = heard["false_alarms_per_hour"]
-    for point in detection.get("operating_points", ()):
+    for point in detection.get("bounds", ()):
         result[f"missed at {point['target']:g} an hour (bound)"] = point["miss_rate"]
     for name, kind in detection.get("kinds", {}).items():
         if "recordings" in kind:  # a folder of negatives; its thresholds are chosen on it, for there is no other
             for point in kind["operating_points"]:
                 result[f"missed at {point['target']:g} an hour in {name} (bound)"] = point["miss_rate"]
+    highest = max((choice["target"] for choice in detection.get("chosen_on_validation", ())), default=0)
     for point in detection.get("misses_by_snr", ()):
         where = "in quiet" if point["snr"] is None else f"at {point['snr']:g} dB"
-        result[f"missed {where}, at the highest target (bound)"] = point["miss_rate"]
+        result[f"missed {where}, chosen on validation for {highest:g} an hour, one threshold"] = point["miss_rate"]
     return result
 
 

@@ -46,7 +46,7 @@ def fake_evaluation(run):
     chosen = {"target": 5, "overall": point(0.375, words=4.0, running=7.0), "per_word": None}
     detection = {
         "as_stored": point(0.5, words=1.5, running=0.0),
-        "operating_points": [{"target": 0.5, "miss_rate": 0.25}],
+        "bounds": [{"target": 0.5, "miss_rate": 0.25}],
         "chosen_on_validation": [chosen],
         "kinds": kinds,
         "misses_by_snr": [{"snr": None, "miss_rate": 0.125}, {"snr": 5.0, "miss_rate": 0.75}],
@@ -96,8 +96,8 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
         "false alarms an hour in running chosen on validation for 5 an hour, one threshold": 7.0,
         "missed at 0.5 an hour (bound)": 0.25,
         "missed at 5 an hour in running (bound)": 0.5,
-        "missed in quiet, at the highest target (bound)": 0.125,
-        "missed at 5 dB, at the highest target (bound)": 0.75,
+        "missed in quiet, chosen on validation for 5 an hour, one threshold": 0.125,
+        "missed at 5 dB, chosen on validation for 5 an hour, one threshold": 0.75,
     }
     low, high = scipy.stats.t.interval(0.95, 1, loc=0.915, scale=scipy.stats.sem([0.91, 0.92]))
     assert small["intervals"]["test"] == pytest.approx([low, high], rel=1e-6)
