@@ -51,7 +51,7 @@ from kws.support.errors import KwsError
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
 DEFINITIONS = ("best", "last")
-DETECTED = ("missed", "false alarms")  # how the measures of a detector begin
+MISSED, ALARMS = DETECTED = "missed ", "false alarms an hour in "  # how the measures of a detector begin
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -211,19 +211,19 @@ def detected(detection: dict[str, Any]) -> dict[str, float]:
             points[f"chosen on validation for {choice['target']:g} an hour, {said}"] = choice.get(rule)
     for said, point in points.items():
         if point is not None:
-            result[f"missed {said}"] = point["miss_rate"]
+            result[MISSED + said] = point["miss_rate"]
             for kind, heard in point["kinds"].items():
-                result[f"false alarms an hour in {kind} {said}"] = heard["false_alarms_per_hour"]
+                result[f"{ALARMS}{kind} {said}"] = heard["false_alarms_per_hour"]
     for point in detection.get("bounds", ()):
-        result[f"missed at {point['target']:g} an hour (bound)"] = point["miss_rate"]
+        result[f"{MISSED}at {point['target']:g} an hour (bound)"] = point["miss_rate"]
     for name, kind in detection.get("kinds", {}).items():
         if "recordings" in kind:  # a folder of negatives; its thresholds are chosen on it, for there is no other
             for point in kind["operating_points"]:
-                result[f"missed at {point['target']:g} an hour in {name} (bound)"] = point["miss_rate"]
+                result[f"{MISSED}at {point['target']:g} an hour in {name} (bound)"] = point["miss_rate"]
     highest = max((choice["target"] for choice in detection.get("chosen_on_validation", ())), default=0)
     for point in detection.get("misses_by_snr", ()):
         where = "in quiet" if point["snr"] is None else f"at {point['snr']:g} dB"
-        result[f"missed {where}, chosen on validation for {highest:g} an hour, one threshold"] = point["miss_rate"]
+        result[f"{MISSED}{where}, chosen on validation for {highest:g} an hour, one threshold"] = point["miss_rate"]
     return result
 
 
@@ -272,7 +272,7 @@ def write(name: str, study: dict, known: dict[str, Any], options: argparse.Names
 
 
 def table(variants: dict[str, dict[str, Any]]) -> str:
-    """A line for each variant; for detectors a second table, with a line for each measure."""
+    """A line for each variant; then, for each detector, a line for each threshold: misses, and false alarms apart."""
     names = list(dict.fromkeys(name for v in variants.values() for name in v["mean"]))
     shares = [name for name in names if name != "test" and not name.startswith(DETECTED)]
     lines = []
@@ -285,10 +285,20 @@ def table(variants: dict[str, dict[str, Any]]) -> str:
         cells += [f"{runs[0]['parameters']:,}", f"{median(seconds):.0f}" if seconds else "–"]
         lines.append([*cells, " ".join(variant["overrides"])])
     text = markdown(["variant", "seeds", "test", *shares, "parameters", "seconds", "overrides"], lines)
-    judged = [name for name in names if name.startswith(DETECTED)]
-    if judged:
-        lines = [[name, *(share(v, name, 1) for v in variants.values())] for name in judged]
-        text += "\n" + markdown(["measure", *variants], lines)
+    for name, variant in variants.items():
+        judged = [measure.removeprefix(MISSED) for measure in variant["mean"] if measure.startswith(MISSED)]
+        if not judged:
+            continue
+        alarms = [
+            measure.removeprefix(ALARMS).split(" ", 1) for measure in variant["mean"] if measure.startswith(ALARMS)
+        ]
+        kinds = list(dict.fromkeys(kind for kind, _ in alarms))
+        lines = [
+            [said, share(variant, MISSED + said, 1), *(share(variant, f"{ALARMS}{kind} {said}", 1) for kind in kinds)]
+            for said in judged
+        ]
+        text += f"\n{name}, false alarms an hour in each kind of sound:\n\n"
+        text += markdown(["threshold", "missed", *kinds], lines)
     return text
 
 
@@ -296,7 +306,7 @@ def share(variant: dict[str, Any], name: str, digits: int) -> str:
     """A mean over the seeds with half the width of its interval; false alarms are a count, the others shares."""
     if name not in variant["mean"]:
         return "–"
-    scale, unit = (1, "") if name.startswith("false alarms") else (100, " %")
+    scale, unit = (1, "") if name.startswith(ALARMS) else (100, " %")
     text = f"{scale * variant['mean'][name]:.{digits}f}"
     if name in variant.get("intervals", {}):
         low, high = variant["intervals"][name]

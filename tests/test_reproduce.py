@@ -103,8 +103,9 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert small["intervals"]["test"] == pytest.approx([low, high], rel=1e-6)
     text = (tmp_path / "results" / "sizes.md").read_text()
     assert f"91.50 ± {50 * (high - low):.2f} %" in text
-    assert "| missed as stored | 50.0 ± 0.0 % |" in text
-    assert "| false alarms an hour in words as stored | 1.5 ± 0.0 |" in text
+    assert "| threshold | missed | words | running |" in text
+    assert "| as stored | 50.0 ± 0.0 % | 1.5 ± 0.0 | 0.0 ± 0.0 |" in text
+    assert "| at 0.5 an hour (bound) | 25.0 ± 0.0 % | – | – |" in text
     assert results["command"] == "python benchmarks/reproduce.py sizes --root x -- trainer.max_epochs=2"
     calls.clear()
     short = ["--", "trainer.max_epochs=2"]

@@ -298,17 +298,14 @@ class EmbeddedCorpus:
 
     def _write_noise(self, folder: Path, voices: Sequence[Voice]) -> None:
         length = _NOISE_SECONDS * SAMPLE_RATE
-        sounds = self._sounds(length) | {"babble": _babble(voices, length, self._generator("babble"))}
-        for name, sound in sounds.items():
-            write(folder / f"{name}.wav", sound * min(_NOISE_LEVEL, 0.99 / np.abs(sound).max()))
-
-    def _sounds(self, length: int) -> dict[str, np.ndarray]:
-        """Background noise without voices, by name: float64 `(length,)` each, root mean square 1."""
-        colours = {
+        sounds = {
             f"{colour}_noise": coloured_noise(colour, length, SAMPLE_RATE, self._generator(colour))
             for colour in COLOURS
         }
-        return colours | {"hum": hum(length, SAMPLE_RATE, self._generator("hum"))}
+        sounds["hum"] = hum(length, SAMPLE_RATE, self._generator("hum"))
+        sounds["babble"] = _babble(voices, length, self._generator("babble"))
+        for name, sound in sounds.items():
+            write(folder / f"{name}.wav", sound * _NOISE_LEVEL)
 
 
 def _babble(voices: Sequence[Voice], length: int, generator: np.random.Generator) -> np.ndarray:

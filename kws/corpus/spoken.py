@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from kws.corpus import kokoro, neural_speakers
-from kws.corpus.background_sounds import background_sounds
 from kws.corpus.base import Corpus
 from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.espeak import Espeak, accents
@@ -18,7 +17,7 @@ from kws.corpus.neural_speakers import NeuralVoice, choose_neural_voices
 from kws.corpus.pronunciations import check_pronunciations, notation, readings, shown
 from kws.corpus.running_speech import RunningSpeech, check_frequent_words, unsaid
 from kws.corpus.speakers import Voice
-from kws.corpus.synthetic_clips import SAMPLE_RATE, trim
+from kws.corpus.synthetic_clips import trim
 from kws.support.errors import KwsError
 
 VOICES = ("espeak", "kokoro")
@@ -28,7 +27,7 @@ _FREE = 0.15  # seconds of such a clip beyond the longest word
 _CAREFUL = 150  # words per minute of a speaker who takes time
 _TABLE_ACCENTS = 2  # of a language, in whose sounds pronunciations are read
 _MANY_NEURAL = 4  # speakers from which on several processes are worth their start
-_FORMAT = 2  # raise it whenever the same settings make other clips
+_FORMAT = 1  # raise it whenever the same settings make other clips
 
 
 class SpokenCorpus(EmbeddedCorpus):
@@ -144,9 +143,6 @@ class SpokenCorpus(EmbeddedCorpus):
     def _babblers(self, voices: Sequence[Voice | NeuralVoice]) -> list[Voice]:
         robots = [voice for voice in voices if isinstance(voice, Voice)]
         return super()._babblers(robots or super()._voices())
-
-    def _sounds(self, length: int) -> dict[str, np.ndarray]:
-        return super()._sounds(length) | background_sounds(length, SAMPLE_RATE, self._generator)
 
     def _many(self, voices: Sequence[Voice | NeuralVoice]) -> bool:
         return super()._many(voices) or sum(isinstance(voice, NeuralVoice) for voice in voices) >= _MANY_NEURAL
