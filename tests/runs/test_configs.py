@@ -23,6 +23,7 @@ NEEDED = {
     "data/typed": ["data.root=recordings", "data.typed=[alexa]"],
     "data=folder": ["data.root=recordings"],
     "experiment/commands": ["data.root=recordings"],
+    "experiment/commands_small": ["data.root=recordings"],
 }
 FILES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
 COMMON = ["hydra.job.num=0"]

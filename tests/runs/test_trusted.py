@@ -94,7 +94,8 @@ def test_every_configuration_that_kws_composes_is_read_again(tmp_path):
     experiments = sorted(path.stem for path in (configuration.CONFIGS / "experiment").glob("*.yaml"))
     with initialize_config_dir(str(configuration.CONFIGS), version_base="1.3"):
         manifest = ["data=manifest", "data.path={training: a, testing: [b]}", "data.columns={label: Wort}"]
-        folder = {"commands": ["data.root=."]}  # what an experiment needs besides
+        rooted = ("base_commands", "commands", "commands_small")  # these need a folder besides
+        folder = {name: ["data.root=."] for name in rooted}
         named = ([f"experiment={name}", *folder.get(name, [])] for name in experiments)
         for choices in (["data=folder", "data.root=."], manifest, *named):
             composed = compose("train", [*choices, "directory=."])
