@@ -100,7 +100,7 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
         "missed at 5 dB, chosen on validation for 5 an hour, one threshold": 0.75,
     }
     low, high = scipy.stats.t.interval(0.95, 1, loc=0.915, scale=scipy.stats.sem([0.91, 0.92]))
-    assert small["intervals"]["test"] == pytest.approx([low, high], rel=1e-6)
+    assert small["interval"] == small["intervals"]["test"] == pytest.approx([low, high], rel=1e-6)
     text = (tmp_path / "results" / "sizes.md").read_text()
     assert f"91.50 ± {50 * (high - low):.2f} %" in text
     assert "| threshold | missed | words | running |" in text
