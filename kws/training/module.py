@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from kws.data import Batch
 from kws.evaluation.clips import ClipMeter
 from kws.spotter import Spotter
+from kws.spotter.spotter import RESTING
 from kws.support.errors import KwsError
 from kws.training import schedule
 from kws.training.checkpoints import not_a_number
@@ -103,6 +104,13 @@ class SpotterModule(pl.LightningModule):
             if joined > 1 or detection:
                 print(f"A {network} judges whole clips: training.joined and training.detection are left out.")
             joined, detection = 1, 0.0
+        other = [label for label in spotter.labels if label.startswith("_")]
+        if detection and other and RESTING not in other:
+            # A keyword's clip then has frames that another label answers best, and the read-out must not take them.
+            print(
+                f"No label {RESTING} stands for the pauses in a clip: with training.detection {other[0]} learns to "
+                "answer there, and hides the words. Set data.silence_share=1."
+            )
         self.spotter = spotter
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler

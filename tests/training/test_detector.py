@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from kws.networks import DilatedClassifier
 from kws.spotter import Spotter
+from kws.spotter.featurizer import Featurizer
+from kws.training.module import SpotterModule
 from tests.scripts import call, tone_corpus
 
 
@@ -60,3 +64,18 @@ def test_a_target_that_no_decoder_reaches_leaves_the_decoder(corpus, tmp_path, m
     assert "not calibrated: no decoder brings the false alarms" in done.out
     assert "down to 1 an hour" in json.loads((tmp_path / "r" / "results.json").read_text())["calibration"]["left_out"]
     assert Spotter.load(tmp_path / "r" / "spotter.ckpt").decoder.settings["threshold"] == 0.7
+
+
+@pytest.mark.parametrize(
+    ("labels", "detection", "said"),
+    [
+        (["_unknown_", "yes", "no"], 1.0, True),
+        (["_unknown_", "_silence_", "yes", "no"], 1.0, False),
+        (["yes", "no"], 1.0, False),
+        (["_unknown_", "yes", "no"], 0.0, False),
+    ],
+)
+def test_other_speech_without_a_label_for_pauses_is_said(labels, detection, said, capsys):
+    spotter = Spotter(Featurizer(), DilatedClassifier(40, len(labels), width=8, stacks=1), labels)
+    SpotterModule(spotter, torch.optim.SGD, detection=detection)
+    assert ("data.silence_share=1" in capsys.readouterr().out) == said
