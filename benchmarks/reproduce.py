@@ -51,7 +51,7 @@ from kws.support.errors import KwsError
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
 DEFINITIONS = ("best", "last")
-MISSED, ALARMS = DETECTED = "missed ", "false alarms an hour in "  # how the measures of a detector begin
+MISSED, TAKEN, ALARMS = DETECTED = "missed ", "taken for another ", "false alarms an hour in "  # a detector's measures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -206,16 +206,23 @@ def detected(detection: dict[str, Any]) -> dict[str, float]:
     """Misses and false alarms of a detector: with thresholds of the validation stream, and bounds beside them."""
     result = {}
     points = {"as stored": detection.get("as_stored")}
-    for choice in detection.get("chosen_on_validation", ()):
-        for rule, said in (("overall", "one threshold"), ("per_word", "a threshold a word")):
-            points[f"chosen on validation for {choice['target']:g} an hour, {said}"] = choice.get(rule)
+    rules = (("overall", "one threshold"), ("per_word", "a threshold a word"))
+    for where, target in (("between", "between keywords"), (None, "in all")):
+        for choice in detection.get("chosen_on_validation", ()):
+            for rule, said in rules:
+                chosen = choice if where is None else choice.get(where, {})
+                points[f"chosen on validation for {choice['target']:g} an hour {target}, {said}"] = chosen.get(rule)
     for said, point in points.items():
         if point is not None:
             result[MISSED + said] = point["miss_rate"]
+            if "substitution_rate" in point:
+                result[TAKEN + said] = point["substitution_rate"]
             for kind, heard in point["kinds"].items():
                 result[f"{ALARMS}{kind} {said}"] = heard["false_alarms_per_hour"]
+    for point in detection.get("kinds", {}).get("between", {}).get("operating_points", ()):
+        result[f"{MISSED}at {point['target']:g} an hour between keywords (bound)"] = point["miss_rate"]
     for point in detection.get("bounds", ()):
-        result[f"{MISSED}at {point['target']:g} an hour (bound)"] = point["miss_rate"]
+        result[f"{MISSED}at {point['target']:g} an hour in all (bound)"] = point["miss_rate"]
     for name, kind in detection.get("kinds", {}).items():
         if "recordings" in kind:  # a folder of negatives; its thresholds are chosen on it, for there is no other
             for point in kind["operating_points"]:
@@ -223,7 +230,9 @@ def detected(detection: dict[str, Any]) -> dict[str, float]:
     highest = max((choice["target"] for choice in detection.get("chosen_on_validation", ())), default=0)
     for point in detection.get("misses_by_snr", ()):
         where = "in quiet" if point["snr"] is None else f"at {point['snr']:g} dB"
-        result[f"{MISSED}{where}, chosen on validation for {highest:g} an hour, one threshold"] = point["miss_rate"]
+        result[f"{MISSED}{where}, chosen on validation for {highest:g} an hour in all, one threshold"] = point[
+            "miss_rate"
+        ]
     return result
 
 
@@ -294,11 +303,11 @@ def table(variants: dict[str, dict[str, Any]]) -> str:
         ]
         kinds = list(dict.fromkeys(kind for kind, _ in alarms))
         lines = [
-            [said, share(variant, MISSED + said, 1), *(share(variant, f"{ALARMS}{kind} {said}", 1) for kind in kinds)]
+            [said, *(share(variant, m + said, 1) for m in (MISSED, TAKEN, *(f"{ALARMS}{kind} " for kind in kinds)))]
             for said in judged
         ]
         text += f"\n{name}, false alarms an hour in each kind of sound:\n\n"
-        text += markdown(["threshold", "missed", *kinds], lines)
+        text += markdown(["threshold", "missed", "taken for another", *kinds], lines)
     return text
 
 

@@ -38,12 +38,15 @@ def fake_evaluation(run):
     """A stream whose last frames are right more often than its best."""
     both = {"definitions": {"last": {"accuracy": 0.8}, "best": {"accuracy": 0.4}}}
     kinds = {"words": {"operating_points": [{"target": 5, "miss_rate": 0.1}]}}
+    kinds["between"] = {"operating_points": [{"target": 5, "miss_rate": 0.05}]}
     kinds["running"] = {"recordings": 3, "operating_points": [{"target": 5, "miss_rate": 0.5}]}
 
     def point(misses, **alarms):
-        return {"miss_rate": misses, "kinds": {kind: {"false_alarms_per_hour": x} for kind, x in alarms.items()}}
+        kinds = {kind: {"false_alarms_per_hour": x} for kind, x in alarms.items()}
+        return {"miss_rate": misses, "substitution_rate": misses / 8, "kinds": kinds}
 
     chosen = {"target": 5, "overall": point(0.375, words=4.0, running=7.0), "per_word": None}
+    chosen["between"] = {"overall": None, "per_word": point(0.25, words=5.0, running=8.0)}
     detection = {
         "as_stored": point(0.5, words=1.5, running=0.0),
         "bounds": [{"target": 0.5, "miss_rate": 0.25}],
@@ -87,25 +90,32 @@ def test_trains_what_is_missing_and_writes_the_table(reproduce, tmp_path, monkey
     assert small["mean"]["test"] == pytest.approx(0.915)
     assert small["mean"]["stream, never, best frame"] == pytest.approx(0.4)
     mean = small["mean"]
-    assert {name: mean[name] for name in mean if name.startswith(("missed", "false"))} == {
+    assert {name: mean[name] for name in mean if name.startswith(("missed", "taken", "false"))} == {
         "missed as stored": 0.5,
+        "taken for another as stored": 0.0625,
         "false alarms an hour in words as stored": 1.5,
         "false alarms an hour in running as stored": 0.0,
-        "missed chosen on validation for 5 an hour, one threshold": 0.375,
-        "false alarms an hour in words chosen on validation for 5 an hour, one threshold": 4.0,
-        "false alarms an hour in running chosen on validation for 5 an hour, one threshold": 7.0,
-        "missed at 0.5 an hour (bound)": 0.25,
+        "missed chosen on validation for 5 an hour between keywords, a threshold a word": 0.25,
+        "taken for another chosen on validation for 5 an hour between keywords, a threshold a word": 0.03125,
+        "false alarms an hour in words chosen on validation for 5 an hour between keywords, a threshold a word": 5.0,
+        "false alarms an hour in running chosen on validation for 5 an hour between keywords, a threshold a word": 8.0,
+        "missed chosen on validation for 5 an hour in all, one threshold": 0.375,
+        "taken for another chosen on validation for 5 an hour in all, one threshold": 0.046875,
+        "false alarms an hour in words chosen on validation for 5 an hour in all, one threshold": 4.0,
+        "false alarms an hour in running chosen on validation for 5 an hour in all, one threshold": 7.0,
+        "missed at 5 an hour between keywords (bound)": 0.05,
+        "missed at 0.5 an hour in all (bound)": 0.25,
         "missed at 5 an hour in running (bound)": 0.5,
-        "missed in quiet, chosen on validation for 5 an hour, one threshold": 0.125,
-        "missed at 5 dB, chosen on validation for 5 an hour, one threshold": 0.75,
+        "missed in quiet, chosen on validation for 5 an hour in all, one threshold": 0.125,
+        "missed at 5 dB, chosen on validation for 5 an hour in all, one threshold": 0.75,
     }
     low, high = scipy.stats.t.interval(0.95, 1, loc=0.915, scale=scipy.stats.sem([0.91, 0.92]))
     assert small["interval"] == small["intervals"]["test"] == pytest.approx([low, high], rel=1e-6)
     text = (tmp_path / "results" / "sizes.md").read_text()
     assert f"91.50 ± {50 * (high - low):.2f} %" in text
-    assert "| threshold | missed | words | running |" in text
-    assert "| as stored | 50.0 ± 0.0 % | 1.5 ± 0.0 | 0.0 ± 0.0 |" in text
-    assert "| at 0.5 an hour (bound) | 25.0 ± 0.0 % | – | – |" in text
+    assert "| threshold | missed | taken for another | words | running |" in text
+    assert "| as stored | 50.0 ± 0.0 % | 6.2 ± 0.0 % | 1.5 ± 0.0 | 0.0 ± 0.0 |" in text
+    assert "| at 0.5 an hour in all (bound) | 25.0 ± 0.0 % | – | – | – |" in text
     assert results["command"] == "python benchmarks/reproduce.py sizes --root x -- trainer.max_epochs=2"
     calls.clear()
     short = ["--", "trainer.max_epochs=2"]

@@ -84,6 +84,7 @@ def search_decoder(
     smoothings: Sequence[float] = SMOOTHINGS,
     among_words: float | None = None,
     per_word: bool = False,
+    substitutions: bool = True,
 ) -> dict[str, Any]:
     """Give the spotter the decoder that misses least at `target` false alarms an hour on the validation stream.
 
@@ -98,9 +99,12 @@ def search_decoder(
         among_words: false alarms an hour of the validation stream itself; None for the target. It says other words all
             the time, which nobody hears in use.
         per_word: whether every word has a threshold of its own.
+        substitutions: whether one keyword taken for another counts as a false alarm of the validation stream, which
+            says keywords all the time.
 
     Returns:
-        ``settings`` chosen, its ``miss_rate`` and ``false_alarms_per_hour``, and the Pareto ``front``.
+        ``settings`` chosen, its ``miss_rate``, ``false_alarms_per_hour`` and ``substitution_rate`` (and whether
+        ``substitutions`` are among the former), and the Pareto ``front``.
 
     Raises:
         NoDecoder: none comes down to the target.
@@ -110,7 +114,8 @@ def search_decoder(
     recorded = record(runtime, decoder, fields.stream(*validation, runtime, noise, seed_offset=1), smoothings)
     others = [record_folder(runtime, decoder, folder, smoothings) for folder in negatives]
     tolerance = fields.rules.tolerance
-    front = search(decoder, recorded, target, tolerance, others, smoothings, among_words=among_words, per_word=per_word)
+    kept_to = {"among_words": among_words, "per_word": per_word, "substitutions": substitutions}
+    front = search(decoder, recorded, target, tolerance, others, smoothings, **kept_to)
     if not front:
         raise NoDecoder(f"no decoder brings the false alarms on the validation stream down to {target:g} an hour.")
     with_decoder(spotter, front[0].settings)
@@ -118,6 +123,8 @@ def search_decoder(
         "settings": front[0].settings,
         "miss_rate": front[0].miss_rate,
         "false_alarms_per_hour": front[0].false_alarms,
+        "substitution_rate": front[0].substitutions,
+        "substitutions": substitutions,
         "negatives_per_hour": list(front[0].negatives),
         "hours": recorded.hours,
         "front": [choice._asdict() for choice in front],
@@ -125,13 +132,18 @@ def search_decoder(
 
 
 def calibrate(
-    spotter: Spotter, detection: Detection, target: float, per_word: bool, searched: float | None = None
+    spotter: Spotter,
+    detection: Detection,
+    target: float,
+    per_word: bool,
+    searched: float | None = None,
+    substitutions: bool = True,
 ) -> dict[str, Any]:
     """Set the spotter's threshold for `target` false alarms per hour on the validation stream; say what came of it.
 
     `searched` is a threshold that was found together with the rest of the decoder.
     """
-    threshold = detection.calibrate(target, per_word) if searched is None else searched
+    threshold = detection.calibrate(target, per_word, substitutions) if searched is None else searched
     with_decoder(spotter, {"threshold": threshold})
     detection.decoder = spotter.decoder
     spotter.about["calibration"] = {

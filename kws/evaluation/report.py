@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kws.evaluation.detection.kinds import BETWEEN
 from kws.support import files
 
 STYLE = """
@@ -147,12 +148,13 @@ KIND_BOUNDS = "Misses at so many false alarms an hour in one kind alone; bounds 
 
 def _point_row(name: str, point: Mapping[str, Any] | None, kinds: Sequence[str]) -> tuple[str, ...]:
     if point is None:
-        return (name, "not reached", *["–"] * (len(kinds) + 2))
+        return (name, "not reached", *["–"] * (len(kinds) + 3))
     latency = point["latency"]
     return (
         name,
         threshold(point),
         with_interval(point, "miss_rate", "miss_interval"),
+        percent(point["substitution_rate"]),
         *(rate(point["kinds"].get(kind)) for kind in kinds),
         "–" if latency is None else f"{latency['median']:.2f} / {latency['90 %']:.2f}",
     )
@@ -162,20 +164,26 @@ def _detection(detection: Mapping[str, Any] | None) -> str:
     if not detection:
         return ""
     kinds, stream, protocol = detection["kinds"], detection["stream"], detection["protocol"]
-    head = ("target", "threshold", "missed (95 % interval)", *(f"false alarms: {kind}" for kind in kinds),
+    head = ("target", "threshold", "missed (95 % interval)", "taken for another keyword",
+            *(f"false alarms: {kind}" for kind in kinds),
             "seconds after the word's end: median / 90 %")  # fmt: skip
     text = _heading("Misses against false alarms per hour") + _note(
         f"{stream['hours']:.2f} hours with {stream['keywords']} keywords of {stream['clips']} clips; other speech: "
         f"{stream['other_speech']}; protocol {protocol['name']}: a keyword counts as found until "
         f"{stream['tolerance']:g} s after its end"
         + (f", a false alarm of a word once in {protocol['debounce']:g} s" if protocol["debounce"] else "")
-        + f"; seed {stream['seed']}. Targets are false alarms an hour on that stream."
+        + f"; seed {stream['seed']}. Targets are false alarms an hour on that stream, one "
+        f"keyword taken for another among them; without these where it says “{BETWEEN}”."
     )
     text += f"<h3>{html.escape(CHOSEN)}</h3>\n"
     rows = [_point_row("as stored", detection["as_stored"], list(kinds))]
     for chosen in detection["chosen_on_validation"]:
         rows.append(_point_row(f"{chosen['target']:g}", chosen["overall"], list(kinds)))
         rows.append(_point_row(f"{chosen['target']:g}, a threshold per word", chosen["per_word"], list(kinds)))
+    for chosen in detection["chosen_on_validation"]:
+        target, points = f"{chosen['target']:g} {BETWEEN}", chosen[BETWEEN]
+        rows.append(_point_row(target, points["overall"], list(kinds)))
+        rows.append(_point_row(f"{target}, a threshold per word", points["per_word"], list(kinds)))
     text += _table(head, rows)
     if "reference" in detection:
         other = detection["reference"]

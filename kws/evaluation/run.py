@@ -75,6 +75,7 @@ def evaluate(config: DictConfig) -> float:
             config.calibration.false_alarms_per_hour,
             list(config.calibration.negatives),
             per_word=config.calibration.per_word,
+            substitutions=config.calibration.substitutions,
         )
     if config.detection.hours > 0:
         detection = as_used.judge_detection(
@@ -86,9 +87,11 @@ def evaluate(config: DictConfig) -> float:
             OmegaConf.to_container(config.negatives) if OmegaConf.is_config(config.negatives) else config.negatives,
         )
         if config.calibrate:
-            target, per_word = config.calibration.false_alarms_per_hour, config.calibration.per_word
+            wanted = config.calibration
             searched = results["search"]["settings"]["threshold"] if "search" in results else None
-            results["calibration"] = as_used.calibrate(spotter, detection, target, per_word, searched)
+            results["calibration"] = as_used.calibrate(
+                spotter, detection, wanted.false_alarms_per_hour, wanted.per_word, searched, wanted.substitutions
+            )
             store_decoder(spotter, run_directory if Path(config.run).is_dir() else Path(config.run))
         results["detection"] = detection.results()
     results |= as_used.judge_runtimes(

@@ -89,7 +89,10 @@ def calibration_text(calibration: dict[str, Any]) -> str:
     if "left_out" in calibration:
         return f"not calibrated: {calibration['left_out']}"
     misses, alarms = (calibration[name] for name in ("miss_rate", "false_alarms_per_hour"))
-    return f"misses {percent(misses, 0)} at {alarms:.1f} false alarms an hour of the validation stream"
+    text = f"misses {percent(misses, 0)} at {alarms:.1f} false alarms an hour of the validation stream"
+    if not calibration.get("substitutions", True):
+        text += f", and takes {percent(calibration['substitution_rate'], 1)} of the words for another one"
+    return text
 
 
 def native_text(figures: dict[str, Any]) -> str:

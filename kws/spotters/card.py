@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kws.evaluation.detection.kinds import BETWEEN
 from kws.runs.summary import interval, percent
 from kws.spotter import Spotter
 
@@ -82,13 +83,14 @@ def detection(found: Mapping[str, Any] | None) -> list[str]:
     hours = found["stream"]["hours"]
     rows = [("as stored", found["as_stored"])]
     rows += [
-        (f"at the threshold that the validation stream gave for {point['target']:g} an hour", point["overall"])
-        for point in found.get("chosen_on_validation") or []
-        if point["target"] in (1, 5, 10)
+        (f"at the threshold that the validation stream gave for {row['target']:g} an hour", row[BETWEEN]["overall"])
+        for row in found.get("chosen_on_validation") or []
+        if row["target"] in (1, 5, 10)
     ]
     return [
-        f"| {what}, {hours:.0f} h of the test stream | misses {percent(point['miss_rate'], 1)}, "
-        f"{point['measured_false_alarms_per_hour']:.1f} false alarms an hour |"
+        f"| {what}, {hours:.0f} h of the test stream | misses {percent(point['miss_rate'], 1)}, takes "
+        f"{percent(point['substitution_rate'], 1)} for another keyword, "
+        f"{point['kinds'][BETWEEN]['false_alarms_per_hour']:.1f} other false alarms an hour |"
         for what, point in rows
     ]
 

@@ -350,6 +350,7 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
             smoothings=list(wanted.get("smoothing", SMOOTHINGS)),
             among_words=wanted.get("among_words"),
             per_word=bool(wanted.get("per_word")),
+            substitutions=bool(wanted.get("substitutions", True)),
         )
     except as_used.NoDecoder as error:
         return {"left_out": str(error)}
@@ -358,6 +359,8 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
         "hours": found["hours"],
         "miss_rate": found["miss_rate"],
         "false_alarms_per_hour": found["false_alarms_per_hour"],
+        "substitution_rate": found["substitution_rate"],
+        "substitutions": found["substitutions"],
     }
     return found
 

@@ -75,7 +75,7 @@ def test_evaluation_json_holds_what_it_promises(results, tmp_path):
         assert {"false_alarms_per_hour", "miss_rate", "threshold", "miss_interval", "kinds"} <= set(point)
         for figures in point["kinds"].values():
             assert figures["false_alarm_interval"][0] <= figures["false_alarms_per_hour"]
-    assert list(read["detection"]["kinds"]) == ["words", "noise", "silence"]
+    assert list(read["detection"]["kinds"]) == ["words", "between", "noise", "silence"]
     assert read["agreement"] == {"onnx": 1.0}
     assert read["runtimes"]["onnx"]["clips"] == 10
     assert read["runtimes"]["onnx"]["largest_difference"] < 1e-4

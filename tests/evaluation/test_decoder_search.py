@@ -124,6 +124,24 @@ def test_a_threshold_a_word_keeps_the_other_word_from_paying():
     assert heard["false_alarms"] == pytest.approx(each.false_alarms * recorded.hours)
 
 
+def test_one_keyword_taken_for_another_may_be_left_to_the_misses():
+    """It is heard with 0.9, two keywords with 0.8."""
+    decoder = Decoder(LABELS, 0.1)
+    truths = (Truth("yes", 1.0, 1.5, None), Truth("no", 3.0, 3.5, None), Truth("yes", 5.0, 5.5, None))
+    word, best = np.zeros((3600, 1), np.int32), np.zeros((3600, 1), np.float32)
+    for frame, label, value in ((13, "no", 0.9), (33, "no", 0.8), (53, "yes", 0.8), (700, "yes", 0.3)):
+        word[frame], best[frame] = decoder.labels.index(label), value
+    few = {"smoothings": (0.0,), "consecutive": (1,), "refractory": (0.5,)}
+    trace = Trace(word, best, truths, (), 0.1)
+    for per_word in (False, True):
+        strict = search(decoder, trace, 1, 0.75, **few, per_word=per_word)[0]
+        loose = search(decoder, trace, 1, 0.75, **few, per_word=per_word, substitutions=False)[0]
+        assert (strict.false_alarms, strict.substitutions) == (0, 0)
+        assert (loose.false_alarms, loose.substitutions) == (0, pytest.approx(1 / 3))
+        assert loose.miss_rate == pytest.approx(1 / 3)
+        assert strict.miss_rate > 0.5
+
+
 def said_by(decoder):
     """Reports of a decoder on the stream, and the truth."""
     trace = hear_lanes(Loud(), decoder, stream())

@@ -49,13 +49,15 @@ def test_matching():
         Report("no", 4.6),  # nothing there
         Report("yes", 5.6),  # hits the third
     ]
-    assert match(rows, TRUTHS, 0.75) == ([0, None, 4], [1, 2, 3])
+    assert match(rows, TRUTHS, 0.75) == ([0, None, 4], [1, 2, 3], [2])
+    assert match(rows, TRUTHS, 0.75, substitutions=False) == ([0, None, 4], [1, 3], [2])
     figures = score(rows, TRUTHS, hours=0.5, tolerance=0.75, speech=[(4.3, 4.7)])
     assert (figures["misses"], figures["keywords"], figures["false_alarms"]) == (1, 3, 3)
     assert figures["miss_rate"] == pytest.approx(1 / 3)
     assert figures["false_alarms_per_hour"] == 6
     assert figures["false_alarm_interval"] == pytest.approx([0.6187 * 2, 8.7673 * 2], abs=1e-3)
     assert list(figures["false_alarms_by_kind"].values()) == [2, 1, 0]
+    assert (figures["substitutions"], figures["substitution_rate"]) == (1, pytest.approx(1 / 3))
     assert figures["latency"]["median"] == pytest.approx(0.1)
 
 
@@ -76,8 +78,9 @@ def test_mlperf_tiny_counts_as_its_runner_does():
         Report("yes", 3.7),  # counts again: the debounce runs from what counted
         Report("no", 4.4),  # hits the second
     ]
-    assert match(rows, TRUTHS, *rules[:2]) == ([0, 7, None], [2, 3, 6])
-    assert match(rows, TRUTHS, 1.0) == ([0, 7, None], [1, 2, 3, 4, 5, 6])
+    assert match(rows, TRUTHS, *rules[:2]) == ([0, 7, None], [2, 3, 6], [2, 6])
+    assert match(rows, TRUTHS, 1.0) == ([0, 7, None], [1, 2, 3, 4, 5, 6], [2, 4, 5, 6])
+    assert match(rows, TRUTHS, 1.0, substitutions=False) == ([0, 7, None], [1, 3], [2, 4, 5, 6])
 
 
 def test_overlapping_windows_are_both_found():
@@ -85,7 +88,15 @@ def test_overlapping_windows_are_both_found():
     assert match([Report("yes", 1.7), Report("yes", 2.2), Report("no", 2.3)], truths, 1.0).hit_by == [0, 1, 2]
 
 
+def test_a_word_again_is_no_substitution_while_another_is_said_too():
+    truths = (Truth("yes", 1.0, 1.5, None), Truth("no", 1.6, 2.0, None))
+    rows = [Report("yes", 1.4), Report("yes", 1.8), Report("yes", 2.6)]
+    assert match(rows, truths, 0.75) == ([0, None], [1, 2], [2])
+    assert match(rows, truths, 0.75, substitutions=False) == ([0, None], [1], [2])
+
+
 def test_nothing_said_and_nothing_heard():
+    assert score([], [], 1.0, 0.75)["substitution_rate"] is None
     assert score([], [], 1.0, 0.75)["miss_rate"] is None
     assert score([], TRUTHS, 1.0, 0.75)["miss_rate"] == 1
     assert score([Report("yes", 3.0)], [], 2.0, 0.75)["false_alarms_per_hour"] == 0.5
@@ -128,6 +139,48 @@ def test_thresholds_per_word_beat_one_for_all():
     assert each == {"yes": 0.75, "no": 0.55}
     point = operating_point(DECODER, hand_made(), each, 0.75)
     assert (point["misses"], point["false_alarms"]) == (0, 0)
+
+
+def taken_for_another():
+    """`hand_made`, where "yes" is heard with 0.85 as "no" ends, and missed."""
+    trace = hand_made()
+    for frame, label, value in ((12, 1, 0.0), (13, 2, 0.85)):
+        trace.word[frame], trace.score[frame] = label, value
+    return trace
+
+
+def test_one_keyword_taken_for_another_counts_or_does_not():
+    thresholds = np.array([0.45, 0.55, 0.65, 0.75, 0.85, 0.95])
+    trace = taken_for_another()
+    points = curve(DECODER, trace, 0.75, thresholds=thresholds)
+    apart = curve(DECODER, trace, 0.75, thresholds=thresholds, substitutions=False)
+    assert points.false_alarms == pytest.approx([108, 72, 72, 36, 36, 0])
+    assert apart.false_alarms == pytest.approx([72, 36, 36, 0, 0, 0])
+    assert (points.miss_rate == apart.miss_rate).all()
+    assert (choose(points, 1), choose(apart, 1)) == (0.95, 0.75)
+    counts = count_words(DECODER, trace, 0.75, thresholds, substitutions=False)
+    assert counts.false_alarms["no"].tolist() == [1, 0, 0, 0, 0, 0]
+    assert count_words(DECODER, trace, 0.75, thresholds).false_alarms["no"].tolist() == [2, 1, 1, 1, 1, 0]
+    assert choose_per_word(counts, target=1, margin=0) == {"yes": 0.75, "no": 0.55}
+
+
+def test_thresholds_for_false_alarms_between_keywords():
+    """The same trace validates and tests: one keyword is taken for another at every threshold but the highest."""
+    made = detection()
+    made.decoder, made.validation = DECODER, taken_for_another()
+    made.testing = made.validation
+    results = made.results()
+    chosen = results["chosen_on_validation"][0]
+    strict, between = chosen["overall"], chosen["between"]["overall"]
+    assert (strict["miss_rate"], strict["substitutions"]) == (1.0, 0)
+    assert 0.7 < between["threshold"] < 0.8 and between["miss_rate"] == pytest.approx(2 / 3)
+    assert between["substitution_rate"] == pytest.approx(1 / 3)
+    alarms = {kind: figures["false_alarms"] for kind, figures in between["kinds"].items()}
+    assert (alarms["words"], alarms["between"]) == (1, 0)
+    assert between["kinds"]["between"]["false_alarm_interval"] == pytest.approx([0, 3.6889 * 36], rel=1e-3)
+    assert chosen["between"]["per_word"]["threshold"].keys() == {"yes", "no"}
+    assert results["kinds"]["between"]["operating_points"][0]["miss_rate"] == pytest.approx(2 / 3)
+    assert made.calibrate(1.0) > 0.85 > made.calibrate(1.0, substitutions=False)
 
 
 def test_thresholds_per_word_keep_to_the_targets_of_other_streams_too():
@@ -328,10 +381,10 @@ def test_false_alarms_are_counted_apart(tmp_path):
     (tmp_path / "quiet").mkdir()
     soundfile.write(tmp_path / "quiet" / "a.wav", np.zeros(1000 * 30), 1000)
     results = detection({"running": tmp_path / "running", "quiet": [tmp_path / "quiet"]}).results()
-    assert list(results["kinds"]) == ["words", "noise", "silence", "running", "quiet"]
+    assert list(results["kinds"]) == ["words", "between", "noise", "silence", "running", "quiet"]
     for point in [*results["operating_points"], results["as_stored"]]:
         alarms = {kind: figures["false_alarms"] for kind, figures in point["kinds"].items() if kind != "noise"}
-        assert alarms == {"words": 0, "silence": 0, "running": 15, "quiet": 0}
+        assert alarms == {"words": 0, "between": 0, "silence": 0, "running": 15, "quiet": 0}
         running = point["kinds"]["running"]
         assert running["hours"] == pytest.approx(1 / 60, rel=0.01)
         assert running["false_alarms_per_hour"] == pytest.approx(900, rel=0.01)

@@ -68,7 +68,7 @@ def test_false_alarms_in_folders_by_name(arguments, home):
         done = call("evaluate", *arguments, *short, given, "detection.protocol=mlperf_tiny")
         assert done.status == 0, done.err
         found = json.loads(Path("out/evaluation.json").read_text())["detection"]
-        assert list(found["kinds"]) == ["words", "noise", "silence", *names]
+        assert list(found["kinds"]) == ["words", "between", "noise", "silence", *names]
         assert found["kinds"][names[0]]["recordings"] >= 12 * len(TONES)
         assert ("negatives" in found) == (names == ["negatives"])
         assert "12 false alarms an hour" in done.out

@@ -67,8 +67,9 @@ def run_of(folder, spotter):
     corpus = {"name": "tones", "fingerprint": "f00d", "clips": {"training": 1000}}
     results = {"corpus": corpus, "environment": environment, "seed": 7, "training": {"epochs": 3}}
     clips = {"accuracy": 0.9, "interval": [0.8, 0.95], "clips": 20, "per_word": dict.fromkeys(spotter.labels, 0.9)}
-    point = {"miss_rate": 0.25, "measured_false_alarms_per_hour": 2.5}
-    found = {"stream": {"hours": 10.0}, "as_stored": point, "chosen_on_validation": [{"target": 1, "overall": point}]}
+    point = {"miss_rate": 0.25, "substitution_rate": 0.0125, "kinds": {"between": {"false_alarms_per_hour": 2.5}}}
+    chosen = {"target": 1, "between": {"overall": point | {"miss_rate": 0.5}}}
+    found = {"stream": {"hours": 10.0}, "as_stored": point, "chosen_on_validation": [chosen]}
     evaluation = {"clips": clips, "split": "testing", "corpus": {"name": "tones"}, "detection": found}
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
@@ -91,7 +92,9 @@ def test_a_run_is_bundled_with_its_figures(tmp_path, measured):
     card = (folder / CARD).read_text()
     assert "Of tones, CC0." in card
     assert "python train.py experiment=commands 'export=[]'" in card
-    assert "| as stored, 10 h of the test stream | misses 25.0 %, 2.5 false alarms an hour |" in card
+    rest = "takes 1.2 % for another keyword, 2.5 other false alarms an hour |"
+    assert f"| as stored, 10 h of the test stream | misses 25.0 %, {rest}" in card
+    assert f"gave for 1 an hour, 10 h of the test stream | misses 50.0 %, {rest}" in card
     assert "abc123, seed 7; 3 epochs" in card
     assert Spotter.load(folder / SPOTTER).settings == spotter.settings
 

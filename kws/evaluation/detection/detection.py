@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from kws.evaluation.detection.kinds import NOISE, SILENCE, UNNAMED, WORDS, Folders, Kind, by_name, hear_folders
+from kws.evaluation.detection.kinds import BETWEEN, NOISE, SILENCE, UNNAMED, WORDS, Folders, Kind, by_name, hear_folders
 from kws.evaluation.detection.matching import PROTOCOLS, Protocol, score
 from kws.evaluation.detection.thresholds import (
     Curve,
     Trace,
-    WordCounts,
     choose,
     choose_per_word,
     count_words,
@@ -23,6 +22,7 @@ from kws.evaluation.detection.thresholds import (
     reports,
     threshold_table,
 )
+from kws.evaluation.intervals import poisson_interval
 from kws.evaluation.stream import no_speech
 from kws.evaluation.stream.long_stream import LongStream
 from kws.spotter.decoder import Decoder
@@ -157,22 +157,27 @@ class Detection:
         """Misses against false alarms on the validation stream."""
         return self.curve(self.validation)
 
-    @cached_property
-    def validation_counts(self) -> WordCounts:
-        """The same for each word."""
-        return count_words(self.decoder, self.validation, **self.rules)
+    def curve(self, trace: Trace, substitutions: bool = True) -> Curve:
+        """Misses against false alarms over all thresholds, one keyword taken for another among them or not."""
+        return curve(self.decoder, trace, **self.rules, substitutions=substitutions)
 
-    def curve(self, trace: Trace) -> Curve:
-        """Misses against false alarms over all thresholds."""
-        return curve(self.decoder, trace, **self.rules)
+    def chosen(
+        self, targets: Sequence[float], per_word: bool = False, substitutions: bool = True
+    ) -> list[float | dict[str, float] | None]:
+        """Thresholds for so many false alarms per hour on the validation stream; None where none comes down to them."""
+        if per_word:
+            counts = count_words(self.decoder, self.validation, **self.rules, substitutions=substitutions)
+            return [choose_per_word(counts, target) for target in targets]
+        points = self.validation_curve if substitutions else self.curve(self.validation, substitutions=False)
+        return [choose(points, target) for target in targets]
 
-    def calibrate(self, target: float, per_word: bool = False) -> float | dict[str, float]:
+    def calibrate(self, target: float, per_word: bool = False, substitutions: bool = True) -> float | dict[str, float]:
         """Threshold, or one per word, for `target` false alarms per hour on the validation stream.
 
         Raises:
             KwsError: no threshold comes down to the target.
         """
-        chosen = choose_per_word(self.validation_counts, target) if per_word else choose(self.validation_curve, target)
+        (chosen,) = self.chosen([target], per_word, substitutions)
         if chosen is None:
             raise KwsError(
                 f"no threshold brings the false alarms on the validation stream down to {target:g} an hour; "
@@ -183,7 +188,7 @@ class Detection:
     def results(self) -> dict[str, Any]:
         """What evaluation.json says of detection."""
         s, test = self.settings, self.curve(self.testing)
-        chosen = [self._transferred(target) for target in s.points]
+        chosen = self._transferred(s.points)
         kinds = self._kinds(test)
         results: dict[str, Any] = {
             "stream": {
@@ -220,10 +225,12 @@ class Detection:
         These operating points are bounds: each threshold is chosen on that kind itself.
         """
         s = self.settings
-        curves = {WORDS: test}
+        curves = {WORDS: test, BETWEEN: self.curve(self.testing, substitutions=False)}
         for name, kind in self.kinds.items():
             curves[name] = test._replace(false_alarms=false_alarms(self.decoder, kind.trace, debounce=s.rules.debounce))
-        facts = {WORDS: {"what": f"{self.stream.speech_kind}, pauses, background", "hours": self.testing.hours}}
+        heard, hours = f"{self.stream.speech_kind}, pauses, background", self.testing.hours
+        facts = {WORDS: {"what": f"{heard}, and one keyword taken for another", "hours": hours}}
+        facts |= {BETWEEN: {"what": f"the same stream, without one keyword taken for another: {heard}", "hours": hours}}
         facts |= {name: kind.facts for name, kind in self.kinds.items()}
         targets = sorted({*s.points, *s.kind_targets})
         return {
@@ -246,25 +253,42 @@ class Detection:
         traces = {name: kind.trace for name, kind in self.kinds.items()}
         point = operating_point(self.decoder, self.testing, threshold, negatives=traces, **self.rules)
         names = ("hours", "false_alarms", "false_alarms_per_hour", "false_alarm_interval")
-        point["kinds"] = {WORDS: {name: point[name] for name in names}, **point["kinds"]}
+        between = point["false_alarms"] - point["substitutions"]
+        low, high = poisson_interval(between)
+        hours = point["hours"]
+        interval = [low / hours, high / hours]
+        point["kinds"] = {
+            WORDS: {name: point[name] for name in names},
+            BETWEEN: dict(zip(names, (hours, between, between / hours, interval), strict=True)),
+            **point["kinds"],
+        }
         if UNNAMED in point["kinds"]:
             point["negatives"] = point["kinds"][UNNAMED]
         point["measured_false_alarms_per_hour"] = point["false_alarms_per_hour"]
         return point
 
-    def _transferred(self, target: float) -> dict[str, Any]:
-        """Thresholds from the validation stream on the test stream: one for all words, and one for each."""
-        overall = choose(self.validation_curve, target)
-        each = choose_per_word(self.validation_counts, target)
-        return {
-            "target": target,
-            "overall": self._point(overall),
-            "per_word": self._point(each) if each is not None else None,
-            "validation": {
-                "overall": operating_point(self.decoder, self.validation, overall, **self.rules),
-                "per_word": operating_point(self.decoder, self.validation, each, **self.rules) if each else None,
-            },
-        }
+    def _transferred(self, targets: Sequence[float]) -> list[dict[str, Any]]:
+        """Thresholds from the validation stream on the test stream: one for all words, and one for each.
+
+        Those for as many false alarms `between` the keywords follow: one keyword taken for another is none of these.
+        """
+
+        def rows(substitutions: bool) -> list[dict[str, Any]]:
+            found = []
+            both = [self.chosen(targets, per_word, substitutions) for per_word in (False, True)]
+            for overall, each in zip(*both, strict=True):
+                heard = {
+                    "overall": operating_point(self.decoder, self.validation, overall, **self.rules),
+                    "per_word": operating_point(self.decoder, self.validation, each, **self.rules) if each else None,
+                }
+                point = {"overall": self._point(overall), "per_word": self._point(each) if each is not None else None}
+                found.append({**point, "validation": heard})
+            return found
+
+        return [
+            {"target": target, **one, "between": other}
+            for target, one, other in zip(targets, rows(True), rows(False), strict=True)
+        ]
 
     def _misses_by_snr(self, threshold: float | None) -> list[dict[str, Any]]:
         """Misses in each background, at a threshold."""

@@ -1,6 +1,7 @@
 """False alarms apart: every kind of sound in which no keyword is said, heard and counted by itself.
 
-words     the stream that the keywords are in: isolated other words, pauses, background
+words     the stream that the keywords are in: isolated other words, pauses, background, and keywords taken for others
+between   the same without the latter: what is reported while no other keyword is said
 noise     noise and music
 silence   nothing at all
 …         long recordings of any other kind, a folder each: running speech, television
@@ -18,7 +19,7 @@ from kws.spotter.decoder import Decoder
 from kws.spotter.runtime import Runtime
 from kws.support.errors import BrokenRecording, KwsError
 
-WORDS, NOISE, SILENCE = "words", "noise", "silence"
+WORDS, BETWEEN, NOISE, SILENCE = "words", "between", "noise", "silence"
 UNNAMED = "negatives"
 """What recordings are called whose folder was given no name."""
 
@@ -60,7 +61,7 @@ def by_name(negatives: Folders | None) -> dict[str, list[str | Path]]:
     named = negatives if isinstance(negatives, Mapping) else {UNNAMED: negatives}
     result = {}
     for name, folders in named.items():
-        if name in (WORDS, NOISE, SILENCE):
+        if name in (WORDS, BETWEEN, NOISE, SILENCE):
             raise KwsError(f"negatives.{name}: that is what a part of every evaluation is called; choose another name.")
         result[str(name)] = [folders] if isinstance(folders, str | Path) else list(folders or ())
         if not result[str(name)]:

@@ -4,6 +4,10 @@ A detection hits a keyword when it names it between the word's start and `tolera
 keyword is hit once at most. Every other detection is a false alarm: the wrong word, the same word reported again, a
 word where none was said. With a `debounce` a word that is reported again is no second false alarm for so many seconds,
 nor a false alarm at all while its keyword may still be reported.
+
+Another word while a keyword is said is a substitution: its keyword was taken for it. How often that happens depends on
+how often keywords are said, so beside false alarms an hour there is its share of the keywords; it can be left out of
+the false alarms.
 """
 
 from bisect import bisect_right
@@ -58,34 +62,51 @@ class Matching(NamedTuple):
     Attributes:
         hit_by: for each keyword the index of its detection, or None for a miss.
         false_alarms: indices of the other detections that count.
+        substitutions: indices of those that name another word while a keyword is said, false alarms or not.
     """
 
     hit_by: list[int | None]
     false_alarms: list[int]
+    substitutions: list[int]
 
 
-def match(reports: Sequence[Report], truths: Sequence[Truth], tolerance: float, debounce: float = 0.0) -> Matching:
-    """Match detections in the order of time with keywords in the order of their start."""
+def match(
+    reports: Sequence[Report],
+    truths: Sequence[Truth],
+    tolerance: float,
+    debounce: float = 0.0,
+    substitutions: bool = True,
+) -> Matching:
+    """Match detections in the order of time with keywords in the order of their start.
+
+    With `substitutions` they count as false alarms.
+    """
     hit_by: list[int | None] = [None] * len(truths)
-    false_alarms, first = [], 0
+    false_alarms, substituted, first = [], [], 0
     counted: dict[str, float] = {}  # time of the last false alarm by word
     for number, report in enumerate(reports):
         while first < len(truths) and truths[first].end + tolerance < report.time:
             first += 1
-        at, again = first, False
+        at, again, other = first, False, False
         while at < len(truths) and truths[at].start <= report.time:
-            if truths[at].word == report.word and report.time <= truths[at].end + tolerance:
-                if hit_by[at] is None:
+            if report.time <= truths[at].end + tolerance:
+                if truths[at].word != report.word:
+                    other = True
+                elif hit_by[at] is None:
                     hit_by[at] = number
                     break
-                again = debounce > 0
+                else:
+                    again = True
             at += 1
         else:
-            if again or (debounce > 0 and report.time - counted.get(report.word, -np.inf) <= debounce):
+            if debounce > 0 and (again or report.time - counted.get(report.word, -np.inf) <= debounce):
                 continue
             counted[report.word] = report.time
-            false_alarms.append(number)
-    return Matching(hit_by, false_alarms)
+            if other and not again:
+                substituted.append(number)
+            if substitutions or again or not other:
+                false_alarms.append(number)
+    return Matching(hit_by, false_alarms, substituted)
 
 
 def score(
@@ -109,6 +130,7 @@ def score(
     Returns:
         ``keywords``, ``misses``, ``miss_rate`` and ``miss_interval`` (Wilson), ``false_alarms``, ``hours``,
         ``false_alarms_per_hour`` and ``false_alarm_interval`` (Poisson, per hour), ``false_alarms_by_kind``,
+        ``substitutions``, which are among them, and ``substitution_rate``, their share of the keywords,
         ``latency`` (seconds after the word's end: median and 90th percentile of the hits; None without hits).
     """
     matching = match(reports, truths, tolerance, debounce)
@@ -130,6 +152,8 @@ def score(
         "false_alarms_per_hour": false_alarms / hours,
         "false_alarm_interval": [low / hours, high / hours],
         "false_alarms_by_kind": {kind: kinds[kind] for kind in KINDS},
+        "substitutions": len(matching.substitutions),
+        "substitution_rate": len(matching.substitutions) / len(truths) if truths else None,
         "latency": {
             "median": latencies[len(latencies) // 2],
             "90 %": latencies[min(len(latencies) - 1, int(0.9 * len(latencies)))],

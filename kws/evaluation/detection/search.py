@@ -5,7 +5,7 @@ operations away. Thresholds are tried on the runs of frames in which one word is
 all frames.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,12 +72,14 @@ class Choice(NamedTuple):
         miss_rate: share of the keywords.
         false_alarms: an hour of the stream.
         negatives: an hour of each other stream.
+        substitutions: share of the keywords that are taken for another one.
     """
 
     settings: dict[str, Any]
     miss_rate: float
     false_alarms: float
     negatives: tuple[float, ...]
+    substitutions: float
 
 
 def record(runtime: Runtime, decoder: Decoder, stream: LongStream, smoothings: Sequence[float] = SMOOTHINGS) -> Trace:
@@ -129,12 +131,19 @@ def reports_of_runs(decoder: Decoder, trace: Trace, threshold: float | np.ndarra
     return found
 
 
-def points(decoder: Decoder, trace: Trace, tolerance: float, thresholds: Iterable[float] = THRESHOLDS) -> Curve:
+def points(
+    decoder: Decoder,
+    trace: Trace,
+    tolerance: float,
+    thresholds: Iterable[float] = THRESHOLDS,
+    substitutions: bool = True,
+) -> Curve:
     """Misses against false alarms over all thresholds: `curve`, sooner."""
     thresholds = np.asarray(list(thresholds))
     misses, alarms = [], []
     for threshold in thresholds:
-        found = match(reports_of_runs(decoder, trace, threshold), trace.truths, tolerance)
+        row = reports_of_runs(decoder, trace, threshold)
+        found = match(row, trace.truths, tolerance, substitutions=substitutions)
         misses.append(sum(hit is None for hit in found.hit_by))
         alarms.append(len(found.false_alarms))
     return Curve(thresholds, np.array(misses) / max(len(trace.truths), 1), np.array(alarms) / trace.hours)
@@ -151,6 +160,7 @@ def search(
     refractory: Sequence[float] = REFRACTORY,
     among_words: float | None = None,
     per_word: bool = False,
+    substitutions: bool = True,
 ) -> list[Choice]:
     """The Pareto front: decoders of which none has both fewer misses and fewer false alarms than another.
 
@@ -167,16 +177,18 @@ def search(
         among_words: what the stream itself keeps to in place of the target.
         per_word: whether every word has a threshold of its own, so that one that is often misheard costs the others
             nothing. The rates are kept to about then (`choose_per_word`).
+        substitutions: whether one keyword taken for another is a false alarm of the stream.
     """
+    rules = {"tolerance": tolerance, "substitutions": substitutions}
     choose_thresholds = _each_word if per_word else _all_words
     found = []
     for (number, smoothing), run, wait in product(enumerate(smoothings), consecutive, refractory):
         settings = {**decoder.settings, "smoothing": smoothing, "consecutive": run, "refractory": wait}
         tried = Decoder(decoder.labels, decoder.hop_seconds, **settings)
         heard, others = averaged(recorded, number), [averaged(other, number) for other in negatives]
-        threshold = choose_thresholds(tried, heard, others, target, among_words or target, tolerance)
+        threshold = choose_thresholds(tried, heard, others, target, among_words or target, rules)
         if threshold is not None:
-            found.append(_choice(tried, heard, others, threshold, tolerance))
+            found.append(_choice(tried, heard, others, threshold, rules))
     found.sort(key=lambda choice: (choice.miss_rate, choice.false_alarms))
     front: list[Choice] = []
     for choice in found:
@@ -186,24 +198,24 @@ def search(
 
 
 def _all_words(
-    decoder: Decoder, heard: Trace, others: Sequence[Trace], target: float, among_words: float, tolerance: float
+    decoder: Decoder, heard: Trace, others: Sequence[Trace], target: float, among_words: float, rules: Mapping[str, Any]
 ) -> float | None:
     """One threshold for all words that keeps every stream to its target."""
-    curve = points(decoder, heard, tolerance)
-    rates = [points(decoder, other, tolerance).false_alarms for other in others]
+    curve = points(decoder, heard, **rules)
+    rates = [points(decoder, other, **rules).false_alarms for other in others]
     # A threshold that breaks the target elsewhere is as bad as one that breaks it here.
     allowed = curve._replace(false_alarms=np.max([curve.false_alarms * (target / among_words), *rates], axis=0))
     return choose(allowed, target)
 
 
 def _each_word(
-    decoder: Decoder, heard: Trace, others: Sequence[Trace], target: float, among_words: float, tolerance: float
+    decoder: Decoder, heard: Trace, others: Sequence[Trace], target: float, among_words: float, rules: Mapping[str, Any]
 ) -> dict[str, float] | None:
     """A threshold for each word, alike."""
 
     def counts(trace: Trace) -> WordCounts:
         rows = (reports_of_runs(decoder, trace, threshold) for threshold in THRESHOLDS)
-        return count_words(decoder, trace, tolerance, rows=rows)
+        return count_words(decoder, trace, **rules, rows=rows)
 
     return choose_per_word(counts(heard), among_words, [(counts(other), target) for other in others])
 
@@ -213,11 +225,11 @@ def _choice(
     heard: Trace,
     others: Sequence[Trace],
     threshold: float | dict[str, float],
-    tolerance: float,
+    rules: Mapping[str, Any],
 ) -> Choice:
     """What a decoder does at a threshold, or one for each word."""
     level = threshold_table(decoder, threshold)[0]  # (C,)
-    matching = match(reports_of_runs(decoder, heard, level), heard.truths, tolerance)
+    matching = match(reports_of_runs(decoder, heard, level), heard.truths, **rules)
     names = ("smoothing", "consecutive", "refractory")
     settings = {**{name: decoder.settings[name] for name in names}, "threshold": threshold}
     return Choice(
@@ -225,4 +237,5 @@ def _choice(
         sum(hit is None for hit in matching.hit_by) / max(len(heard.truths), 1),
         len(matching.false_alarms) / heard.hours,
         tuple(len(match(reports_of_runs(decoder, o, level), (), 0.0).false_alarms) / o.hours for o in others),
+        len(matching.substitutions) / max(len(heard.truths), 1),
     )

@@ -212,9 +212,11 @@ def curve(
     negatives: Trace | None = None,
     thresholds=THRESHOLDS,
     debounce: float = 0.0,
+    substitutions: bool = True,
 ) -> Curve:
-    """The DET curve of a trace; false alarms from `negatives` alone where given."""
-    matchings = [match(row, trace.truths, tolerance, debounce) for row in reports(decoder, trace, thresholds)]
+    """The DET curve of a trace; false alarms from `negatives` alone where given, else with or without substitutions."""
+    rows = reports(decoder, trace, thresholds)
+    matchings = [match(row, trace.truths, tolerance, debounce, substitutions) for row in rows]
     misses = np.array([sum(hit is None for hit in matching.hit_by) for matching in matchings])
     if negatives is None:
         alarms = np.array([len(matching.false_alarms) for matching in matchings]) / trace.hours
@@ -268,13 +270,14 @@ def count_words(
     thresholds=THRESHOLDS,
     debounce: float = 0.0,
     rows: Iterable[list[Report]] | None = None,
+    substitutions: bool = True,
 ) -> WordCounts:
     """Hits and false alarms of each word at every threshold; `rows` are its `reports`, where they are known."""
     words = [decoder.labels[i] for i in decoder.words.tolist()]
     hits = {word: np.zeros(len(thresholds)) for word in words}
     alarms = {word: np.zeros(len(thresholds)) for word in words}
     for k, row in enumerate(reports(decoder, trace, thresholds) if rows is None else rows):
-        matching = match(row, trace.truths, tolerance, debounce)
+        matching = match(row, trace.truths, tolerance, debounce, substitutions)
         for number in matching.false_alarms:
             alarms[row[number].word][k] += 1
         for number in matching.hit_by:
