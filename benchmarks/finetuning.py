@@ -31,7 +31,6 @@ KEPT = [*TUNED, "finetuning.keep=true"]
 ANEW = [
     "experiment=commands_small", "callbacks=default", "data.unknown_share=0", "data.silence_share=0",
     "data.running_speech=0", "data.clips_per_word=100", "data.batch_size=32", "trainer.max_epochs=40",
-    "model.width=72",  # as the spotter that comes along
 ]  # fmt: skip
 
 

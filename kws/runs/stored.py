@@ -27,6 +27,17 @@ def load_spotter(run: str | Path) -> tuple[Spotter, Path]:
     return Spotter.load(path), path.parent
 
 
+def with_root(source: DictConfig) -> DictConfig | None:
+    """The part of a corpus's configuration whose `root` is the folder of recordings; None where it has none.
+
+    Of a fine-tuned run it is that of what it learned last.
+    """
+    if "root" in source:
+        return source
+    inner = source.get("new") or source.get("recorded")
+    return None if inner is None else with_root(inner)
+
+
 def open_data(config: DictConfig, spotter: Spotter, directory: Path) -> SpeechDataModule:
     """The corpus that `config` names, else that of the run, at the spotter's rate and with its featurizer."""
     data = config.get("data")

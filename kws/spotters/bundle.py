@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from kws.runs.configuration import stored
 from kws.runs.names import CONFIG, EVALUATION, OVERRIDES, RESULTS, SPOTTER
-from kws.runs.stored import load_spotter, match_labels, open_data
+from kws.runs.stored import load_spotter, match_labels, open_data, with_root
 from kws.spotter import Spotter
 from kws.spotter.runtime import log_probabilities
 from kws.spotters import CARD, FOLDER
@@ -71,7 +71,9 @@ def clips(spotter: Spotter, directory: Path, root: str | None) -> tuple[np.ndarr
     """Features (N, T, F) and labels (N,) of the run's test clips."""
     data = stored(directory / CONFIG).data
     if root is not None:
-        source = data.source.get("new") or data.source  # of a fine-tuned run, what it learned last
+        source = with_root(data.source)
+        if source is None:
+            raise KwsError(f"--root {root}: the run's corpus is in no folder; leave it out.")
         data.root = source.root = root
     module = open_data(OmegaConf.create({"data": data}), spotter, directory)
     kept, labels, _ = match_labels(module, spotter, "testing")

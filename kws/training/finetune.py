@@ -13,7 +13,7 @@ from kws.networks.transfer import transfer
 from kws.runs import latest
 from kws.runs.configuration import stored
 from kws.runs.names import CONFIG
-from kws.runs.stored import load_spotter
+from kws.runs.stored import load_spotter, with_root
 from kws.runs.trusted import refuse_strange_targets
 from kws.spotter import Spotter
 from kws.spotter.spotter import RESTING
@@ -203,10 +203,13 @@ def earlier_source(root: str | None, origin: Origin) -> DictConfig | dict[str, A
         return None if root is None else folder(root, origin.spotter.labels)
     source = origin.settings.data.source
     if root is not None:
-        target = source if "root" in source else source.get("new")
-        if target is None or "root" not in target:
+        target = with_root(source)
+        if target is None:
             raise KwsError(f"finetuning.root={root}: the corpus of {origin.name} has no root; leave it out.")
         target.root = root
+    people = source.get("recorded")  # without these nothing can be made of it
+    if people is not None and not Path(people.root).is_dir():
+        return None
     return source if is_there(instantiate(source)) else None
 
 

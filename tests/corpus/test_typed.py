@@ -10,8 +10,11 @@ import pytest
 from kws.corpus import FolderCorpus, SpokenCorpus, TypedCorpus, embedded
 from kws.corpus.selection import SILENCE, UNKNOWN
 from kws.data import SpeechDataModule
+from kws.spotter import Spotter
 from kws.spotter.featurizer import Featurizer
+from kws.spotters import bundle
 from kws.support.errors import KwsError
+from kws.training import finetune
 from tests.recordings import make_corpus, tone, write
 from tests.scripts import call
 
@@ -174,3 +177,9 @@ def test_a_run_on_typed_words_is_read_again(tmp_path, recordings):
     assert test["recorded"]["accuracy"] == pytest.approx((test["per_word"]["bed"] + test["per_word"]["zero"]) / 2)
     heard = call("evaluate", f"run={run}", "streaming.modes=[]", "runtimes=[]", "detection.hours=0")
     assert "12 clips" in heard.out
+    moved = recordings.rename(tmp_path / "elsewhere")
+    features, labels = bundle.clips(Spotter.load(run / "spotter.ckpt"), run, str(moved))
+    assert len(features) == len(labels) == 12
+    origin = finetune.find(str(run))
+    assert finetune.earlier_source(None, origin) is None
+    assert finetune.earlier_source(str(moved), origin).recorded.root == str(moved)
