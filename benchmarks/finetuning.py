@@ -95,7 +95,8 @@ def earlier(root: Path, directory: Path) -> float | None:
     if "yes" not in labels:
         return None
     words = ",".join(f'"{word}"' for word in EARLIER)
-    arguments = [f"run={directory}", "data=folder", f"data.root={root}", f"data.words=[{words}]"]
+    output = directory / "earlier"
+    arguments = [f"run={directory}", "data=folder", f"data.root={root}", f"data.words=[{words}]", f"output={output}"]
     call(
         [
             sys.executable,
@@ -106,7 +107,7 @@ def earlier(root: Path, directory: Path) -> float | None:
             "runtimes=[]",
         ]
     )
-    clips = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))["clips"]
+    clips = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["clips"]
     return share(clips, EARLIER)
 
 
