@@ -6,6 +6,7 @@ from typing import Any
 from kws.evaluation.detection.kinds import BETWEEN
 from kws.runs.summary import interval, percent
 from kws.spotter import Spotter
+from kws.support.errors import KwsError
 
 SPEECH_COMMANDS = (
     "Trained on recordings of Speech Commands (Pete Warden, “Speech Commands: A Dataset for Limited-Vocabulary Speech "
@@ -80,6 +81,8 @@ def detection(found: Mapping[str, Any] | None) -> list[str]:
     """Rows on the spotter as a detector."""
     if not found:
         return []
+    if BETWEEN not in found["as_stored"].get("kinds", {}):
+        raise KwsError("the run's evaluation.json was made before false alarms were told apart; run evaluate.py again.")
     hours = found["stream"]["hours"]
     rows = [("as stored", found["as_stored"])]
     rows += [

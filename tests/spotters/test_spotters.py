@@ -99,6 +99,17 @@ def test_a_run_is_bundled_with_its_figures(tmp_path, measured):
     assert Spotter.load(folder / SPOTTER).settings == spotter.settings
 
 
+def test_figures_of_before_are_not_put_on_a_card(tmp_path, measured):
+    (tmp_path / "run").mkdir()
+    run_of(tmp_path / "run", make_spotter())
+    path = tmp_path / "run" / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    evaluation["detection"]["as_stored"]["kinds"] = {"words": {}}
+    path.write_text(json.dumps(evaluation))
+    with pytest.raises(KwsError, match=r"run evaluate\.py again"):
+        bundle.bundle(tmp_path / "run", "mine", tmp_path / "spotters")
+
+
 def test_what_is_not_whole_or_too_large_is_not_bundled(tmp_path, measured, monkeypatch):
     (tmp_path / "run").mkdir()
     run_of(tmp_path / "run", make_spotter())
