@@ -6,8 +6,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kws.evaluation.detection.kinds import BETWEEN
-from kws.evaluation.report import BOUNDS, CHOSEN, KIND_BOUNDS, kind_lines, percent, rate, threshold, with_interval
+from kws.evaluation.report import (
+    BOUNDS,
+    CHOSEN,
+    KIND_BOUNDS,
+    chosen_points,
+    kind_lines,
+    percent,
+    rate,
+    threshold,
+    with_interval,
+)
 from kws.evaluation.stream.modes import MODES
 
 NAMES = {"reset": "reset before each clip", "never": "never reset", "vad": "reset by the VAD"}
@@ -47,16 +56,9 @@ def show_detection(found: Mapping[str, Any], console: Console) -> None:
     for line in kind_lines(kinds):
         console.print(line)
     table = Table("target", "missed", "taken for another", *kinds, "threshold", title=CHOSEN)
-    rows = [("as stored", found["as_stored"])]
-    for chosen in found["chosen_on_validation"]:
-        rows.append((f"{chosen['target']:g}", chosen["overall"]))
-        if chosen["per_word"] is not None:
-            rows.append((f"{chosen['target']:g}, per word", chosen["per_word"]))
-    for chosen in found["chosen_on_validation"]:
-        rows.append((f"{chosen['target']:g} {BETWEEN}", chosen[BETWEEN]["overall"]))
-        if chosen[BETWEEN]["per_word"] is not None:
-            rows.append((f"{chosen['target']:g} {BETWEEN}, per word", chosen[BETWEEN]["per_word"]))
-    for name, point in rows:
+    for name, point in chosen_points(found, "per word"):
+        if point is None:
+            continue
         missed = with_interval(point, "miss_rate", "miss_interval")
         taken = percent(point["substitution_rate"])
         table.add_row(name, missed, taken, *(rate(point["kinds"][kind]) for kind in kinds), threshold(point))

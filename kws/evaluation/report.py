@@ -146,6 +146,18 @@ BOUNDS = "A bound, not a result: thresholds chosen on the test stream itself"
 KIND_BOUNDS = "Misses at so many false alarms an hour in one kind alone; bounds too, each threshold chosen on that kind"
 
 
+def chosen_points(detection: Mapping[str, Any], each: str) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """Names and points of the thresholds that a user can have, the stored one first; None where none was found.
+
+    `each` says that every word has a threshold of its own.
+    """
+    found, chosen = [("as stored", detection["as_stored"])], detection["chosen_on_validation"]
+    named = [(f"{c['target']:g}", c) for c in chosen] + [(f"{c['target']:g} {BETWEEN}", c[BETWEEN]) for c in chosen]
+    for name, points in named:
+        found += [(name, points["overall"]), (f"{name}, {each}", points["per_word"])]
+    return found
+
+
 def _point_row(name: str, point: Mapping[str, Any] | None, kinds: Sequence[str]) -> tuple[str, ...]:
     if point is None:
         return (name, "not reached", *["–"] * (len(kinds) + 3))
@@ -176,15 +188,8 @@ def _detection(detection: Mapping[str, Any] | None) -> str:
         f"keyword taken for another among them; without these where it says “{BETWEEN}”."
     )
     text += f"<h3>{html.escape(CHOSEN)}</h3>\n"
-    rows = [_point_row("as stored", detection["as_stored"], list(kinds))]
-    for chosen in detection["chosen_on_validation"]:
-        rows.append(_point_row(f"{chosen['target']:g}", chosen["overall"], list(kinds)))
-        rows.append(_point_row(f"{chosen['target']:g}, a threshold per word", chosen["per_word"], list(kinds)))
-    for chosen in detection["chosen_on_validation"]:
-        target, points = f"{chosen['target']:g} {BETWEEN}", chosen[BETWEEN]
-        rows.append(_point_row(target, points["overall"], list(kinds)))
-        rows.append(_point_row(f"{target}, a threshold per word", points["per_word"], list(kinds)))
-    text += _table(head, rows)
+    chosen = chosen_points(detection, "a threshold per word")
+    text += _table(head, [_point_row(name, point, list(kinds)) for name, point in chosen])
     if "reference" in detection:
         other = detection["reference"]
         missed, alarms = percent(other["miss_rate"]), other["false_alarms_per_hour"]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from kws.evaluation.detection.kinds import BETWEEN, NOISE, SILENCE, UNNAMED, WORDS, Folders, Kind, by_name, hear_folders
-from kws.evaluation.detection.matching import PROTOCOLS, Protocol, score
+from kws.evaluation.detection.matching import PROTOCOLS, Protocol, Report, per_hour, score
 from kws.evaluation.detection.thresholds import (
+    THRESHOLDS,
     Curve,
     Trace,
     choose,
@@ -22,7 +23,6 @@ from kws.evaluation.detection.thresholds import (
     reports,
     threshold_table,
 )
-from kws.evaluation.intervals import poisson_interval
 from kws.evaluation.stream import no_speech
 from kws.evaluation.stream.long_stream import LongStream
 from kws.spotter.decoder import Decoder
@@ -153,22 +153,31 @@ class Detection:
         return {"tolerance": self.settings.rules.tolerance, "debounce": self.settings.rules.debounce}
 
     @cached_property
+    def validation_reports(self) -> list[list[Report]]:
+        """What is said at every threshold of the validation stream: hours of it, decoded once for all ways to count."""
+        return reports(self.decoder, self.validation, THRESHOLDS)
+
+    @cached_property
     def validation_curve(self) -> Curve:
         """Misses against false alarms on the validation stream."""
-        return self.curve(self.validation)
+        return self.curve(self.validation, self.validation_reports)
 
-    def curve(self, trace: Trace, substitutions: bool = True) -> Curve:
-        """Misses against false alarms over all thresholds, one keyword taken for another among them or not."""
-        return curve(self.decoder, trace, **self.rules, substitutions=substitutions)
+    def curve(self, trace: Trace, rows: list[list[Report]], substitutions: bool = True) -> Curve:
+        """Misses against false alarms over all thresholds, one keyword taken for another among them or not.
+
+        `rows` are the trace's `reports`.
+        """
+        return curve(self.decoder, trace, **self.rules, rows=rows, substitutions=substitutions)
 
     def chosen(
         self, targets: Sequence[float], per_word: bool = False, substitutions: bool = True
     ) -> list[float | dict[str, float] | None]:
         """Thresholds for so many false alarms per hour on the validation stream; None where none comes down to them."""
+        heard = {"rows": self.validation_reports, "substitutions": substitutions}
         if per_word:
-            counts = count_words(self.decoder, self.validation, **self.rules, substitutions=substitutions)
+            counts = count_words(self.decoder, self.validation, **self.rules, **heard)
             return [choose_per_word(counts, target) for target in targets]
-        points = self.validation_curve if substitutions else self.curve(self.validation, substitutions=False)
+        points = self.validation_curve if substitutions else self.curve(self.validation, **heard)
         return [choose(points, target) for target in targets]
 
     def calibrate(self, target: float, per_word: bool = False, substitutions: bool = True) -> float | dict[str, float]:
@@ -187,9 +196,10 @@ class Detection:
 
     def results(self) -> dict[str, Any]:
         """What evaluation.json says of detection."""
-        s, test = self.settings, self.curve(self.testing)
+        s, rows = self.settings, reports(self.decoder, self.testing, THRESHOLDS)
+        test, between = (self.curve(self.testing, rows, counted) for counted in (True, False))
         chosen = self._transferred(s.points)
-        kinds = self._kinds(test)
+        kinds = self._kinds(test, between)
         results: dict[str, Any] = {
             "stream": {
                 "hours": self.testing.hours,
@@ -219,13 +229,13 @@ class Detection:
             results["negatives"] = kinds[UNNAMED]
         return results
 
-    def _kinds(self, test: Curve) -> dict[str, Any]:
+    def _kinds(self, test: Curve, between: Curve) -> dict[str, Any]:
         """Every kind of false alarms: how much was heard, the curve against its rate, and misses at some rates.
 
         These operating points are bounds: each threshold is chosen on that kind itself.
         """
         s = self.settings
-        curves = {WORDS: test, BETWEEN: self.curve(self.testing, substitutions=False)}
+        curves = {WORDS: test, BETWEEN: between}
         for name, kind in self.kinds.items():
             curves[name] = test._replace(false_alarms=false_alarms(self.decoder, kind.trace, debounce=s.rules.debounce))
         heard, hours = f"{self.stream.speech_kind}, pauses, background", self.testing.hours
@@ -252,16 +262,9 @@ class Detection:
     def _heard_at(self, threshold: float | Mapping[str, float] | None) -> dict[str, Any]:
         traces = {name: kind.trace for name, kind in self.kinds.items()}
         point = operating_point(self.decoder, self.testing, threshold, negatives=traces, **self.rules)
-        names = ("hours", "false_alarms", "false_alarms_per_hour", "false_alarm_interval")
-        between = point["false_alarms"] - point["substitutions"]
-        low, high = poisson_interval(between)
-        hours = point["hours"]
-        interval = [low / hours, high / hours]
-        point["kinds"] = {
-            WORDS: {name: point[name] for name in names},
-            BETWEEN: dict(zip(names, (hours, between, between / hours, interval), strict=True)),
-            **point["kinds"],
-        }
+        alarms, hours = point["false_alarms"], point["hours"]
+        both = {WORDS: per_hour(alarms, hours), BETWEEN: per_hour(alarms - point["substitutions"], hours)}
+        point["kinds"] = {**both, **point["kinds"]}
         if UNNAMED in point["kinds"]:
             point["negatives"] = point["kinds"][UNNAMED]
         point["measured_false_alarms_per_hour"] = point["false_alarms_per_hour"]

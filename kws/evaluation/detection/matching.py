@@ -140,17 +140,12 @@ def score(
         if number is not None
     )  # fmt: skip
     kinds = Counter(_kind(reports[number].time, truths, speech, tolerance) for number in matching.false_alarms)
-    false_alarms = len(matching.false_alarms)
-    low, high = poisson_interval(false_alarms)
     return {
         "keywords": len(truths),
         "misses": misses,
         "miss_rate": misses / len(truths) if truths else None,
         "miss_interval": list(wilson_interval(misses, len(truths))) if truths else None,
-        "hours": hours,
-        "false_alarms": false_alarms,
-        "false_alarms_per_hour": false_alarms / hours,
-        "false_alarm_interval": [low / hours, high / hours],
+        **per_hour(len(matching.false_alarms), hours),
         "false_alarms_by_kind": {kind: kinds[kind] for kind in KINDS},
         "substitutions": len(matching.substitutions),
         "substitution_rate": len(matching.substitutions) / len(truths) if truths else None,
@@ -160,6 +155,17 @@ def score(
         }
         if latencies
         else None,
+    }
+
+
+def per_hour(false_alarms: int, hours: float) -> dict[str, Any]:
+    """So many false alarms in so many ``hours``: their number, rate and its 95 % interval, as `score` gives them."""
+    low, high = poisson_interval(false_alarms)
+    return {
+        "hours": hours,
+        "false_alarms": false_alarms,
+        "false_alarms_per_hour": false_alarms / hours,
+        "false_alarm_interval": [low / hours, high / hours],
     }
 
 

@@ -212,10 +212,14 @@ def curve(
     negatives: Trace | None = None,
     thresholds=THRESHOLDS,
     debounce: float = 0.0,
+    rows: Iterable[list[Report]] | None = None,
     substitutions: bool = True,
 ) -> Curve:
-    """The DET curve of a trace; false alarms from `negatives` alone where given, else with or without substitutions."""
-    rows = reports(decoder, trace, thresholds)
+    """The DET curve of a trace; false alarms from `negatives` alone where given, else with or without substitutions.
+
+    `rows` are its `reports`, where they are known.
+    """
+    rows = reports(decoder, trace, thresholds) if rows is None else rows
     matchings = [match(row, trace.truths, tolerance, debounce, substitutions) for row in rows]
     misses = np.array([sum(hit is None for hit in matching.hit_by) for matching in matchings])
     if negatives is None:
