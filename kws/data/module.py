@@ -360,8 +360,11 @@ class SpeechDataModule(pl.LightningDataModule):
         """(N,) class indices of a split's clips."""
         return self.waveforms.splits[split].labels
 
-    def loader(self, split: str, training: bool = False) -> DataLoader:
-        """Batches of a split: shuffled and augmented for training, in order and as they are otherwise."""
+    def loader(self, split: str, training: bool = False, alone: bool = False) -> DataLoader:
+        """Batches of a split: shuffled and augmented for training, in order and as they are otherwise.
+
+        Where several processes train, each has its part of them, unless it shall go through them `alone`.
+        """
         augmented = training and (self.augment is not None or self.keep_waveforms)
         features = None if augmented else self.split_features(split)
         samples = self.waveforms.splits[split].samples if augmented else None
@@ -391,8 +394,8 @@ class SpeechDataModule(pl.LightningDataModule):
             self.batch_size if training else clips_at_once(frames, len(self.labels), self.evaluation_batch_size),
             self.seed,
             shuffle=training,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer and not alone else 0,
+            world_size=self.trainer.world_size if self.trainer and not alone else 1,
             **drawn,
         )
         # batch_size=None: the sampler hands over whole batches, and nothing is collated.

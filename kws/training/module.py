@@ -20,6 +20,7 @@ from kws.training import schedule
 from kws.training.checkpoints import not_a_number
 from kws.training.detection_loss import detection_loss
 from kws.training.pauses import Pauses
+from kws.training.recognizer import Recognizer
 from kws.training.teachers import Teachers
 
 UNHEARD = -30.0  # natural logarithm of what a label that is not asked for gets; finite, for label smoothing
@@ -48,7 +49,8 @@ class SpotterModule(pl.LightningModule):
         pause_seconds: longest pause, of silence or background noise, that carried lanes hear between two clips.
         mixup: α of the Beta(α, α) distribution that each clip's share of its own features is drawn from; the rest is
             another clip of the batch, and the target is shared alike (Zhang et al., "mixup", 2018). 0 for none.
-        teachers: runs of trained spotters, or their files, to learn from beside the labels.
+        teachers: runs of trained spotters, or their files, to learn from beside the labels; `moonshine` for a speech
+            recogniser that learns the labels first.
         teacher_share: of the loss that is the divergence from the teachers; the rest compares with the labels.
         temperature: by which teachers and student are softened when they are compared.
         joined: clips that follow each other in one sequence, each judged within its own span. The gradient goes
@@ -260,12 +262,12 @@ class SpotterModule(pl.LightningModule):
             features = torch.lerp(features[mixed.partner], features, mixed.share[:, None, None])
         heard = self.listen(features.reshape(lanes, -1, features.shape[-1]))  # (L, J·T, C)
         frames = heard.reshape(clips, -1, heard.shape[-1])  # (B, T, C)
-        log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
+        answers = log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
         if batch.recorded is not None:
-            log_probabilities = self.without_unrecorded(log_probabilities, batch.recorded[:clips], mixed)
+            log_probabilities = self.without_unrecorded(answers, batch.recorded[:clips], mixed)
         loss = self.loss(log_probabilities, labels, mixed)
-        if self.teachers is not None:
-            divergence = self.divergence(log_probabilities, batch.waveforms[:clips], mixed)
+        if self.teachers is not None:  # of typed words a recording's label says nothing, but a teacher does
+            divergence = self.divergence(answers, batch.waveforms[:clips], mixed)
             loss = torch.lerp(loss, divergence, self.teacher_share)
         if self.detection:
             loss = (
@@ -323,8 +325,15 @@ class SpotterModule(pl.LightningModule):
         return self.earlier_seconds + (time.perf_counter() - self.started if self.started is not None else 0.0)
 
     def on_fit_start(self) -> None:
-        """The clock starts."""
+        """The clock starts; a teacher that does not know the words yet learns them."""
         self.started = time.perf_counter()
+        if self.recognizer is not None:
+            self.recognizer.learn(self.trainer.datamodule, self.unrecorded)
+
+    @property
+    def recognizer(self) -> Recognizer | None:
+        """The speech recogniser among the teachers."""
+        return None if self.teachers is None else self.teachers.recognizer
 
     def on_train_epoch_start(self) -> None:
         """A new order of the clips begins with empty lanes."""
@@ -377,12 +386,16 @@ class SpotterModule(pl.LightningModule):
         checkpoint["seconds"] = self.seconds
         checkpoint["spotter_settings"] = self.spotter.settings
         checkpoint["clips"] = self.trainer.datamodule.content
+        if self.recognizer is not None:
+            checkpoint["recognizer"] = self.recognizer.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the generator back."""
         torch.set_rng_state(checkpoint["random_state"])
         self.fitted = checkpoint.get("fitted", {})
         self.earlier_seconds = checkpoint.get("seconds", 0.0)
+        if self.recognizer is not None and "recognizer" in checkpoint:
+            self.recognizer.restore(checkpoint["recognizer"])
         if self.new_cycle:
             self.earlier_steps = checkpoint["global_step"]
             checkpoint["lr_schedulers"] = []

@@ -1,4 +1,4 @@
-"""Distillation: trained spotters whose posteriors are targets beside the labels.
+"""Distillation: trained spotters, or a speech recogniser, whose posteriors are targets beside the labels.
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. Teachers and student hear the same
 augmented samples, each through its own featurizer, so that a teacher may have finer features than the student; only
@@ -14,19 +14,25 @@ from torch import Tensor
 from kws.runs.stored import load_spotter
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
+from kws.training import recognizer
+from kws.training.recognizer import Recognizer
 
 
 class Teachers:
     """One or more trained spotters with the student's sample rate and labels.
 
     Args:
-        runs: run directories, or spotter files.
+        runs: run directories, or spotter files; `recognizer.NAME` for a speech recogniser, which learns the labels
+            first.
         student: whose rate and labels theirs must be.
     """
 
     def __init__(self, runs: Sequence[str | Path], student: Spotter):
-        self.spotters = []
+        self.spotters, self.recognizer = [], None
         for run in runs:
+            if str(run) == recognizer.NAME:
+                self.recognizer = Recognizer(student.sample_rate, len(student.labels))
+                continue
             teacher, _ = load_spotter(run)
             for name in ("sample_rate", "labels"):
                 wanted, found = getattr(student, name), getattr(teacher, name)
@@ -45,4 +51,6 @@ class Teachers:
             if key not in features:
                 features[key] = teacher.features(waveforms)
             posteriors.append(torch.softmax(teacher.classify(features[key], coarse=True) / temperature, dim=1))
+        if self.recognizer is not None:
+            posteriors.append(torch.softmax(self.recognizer(waveforms) / temperature, dim=1))
         return torch.stack(posteriors).mean(0)

@@ -110,6 +110,21 @@ def test_the_mean_of_softened_teachers(tmp_path):
     )
 
 
+def test_a_recogniser_is_one_of_the_teachers(tmp_path, monkeypatch):
+    """Its logits are softened as a spotter's scores are."""
+    logits = torch.randn(5, 3)
+    recognizer = type("Recognizer", (), {"__init__": lambda *_: None, "__call__": lambda self, waveforms: logits})
+    monkeypatch.setattr("kws.training.teachers.Recognizer", recognizer)
+    other = spotter(1)
+    other.save(tmp_path / "other.ckpt")
+    waveforms = batch(5).waveforms
+    found = Teachers([tmp_path / "other.ckpt", "moonshine"], spotter())(waveforms, 3.0)
+    scores = [other(waveforms).detach().double().numpy(), logits.double().numpy()]
+    np.testing.assert_allclose(
+        found, np.mean([scipy.special.softmax(s / 3, axis=1) for s in scores], axis=0), atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_loss_with_a_teacher(tmp_path, share):
     teacher = spotter(7)
@@ -122,6 +137,22 @@ def test_the_loss_with_a_teacher(tmp_path, share):
     p, q = (scipy.special.softmax(scores.numpy() / 2, axis=1) for scores in (theirs, ours))
     soft = 4 * scipy.special.rel_entr(p, q).sum(1).mean()
     assert trained.training_step(clips, 0).item() == pytest.approx((1 - share) * hard + share * soft, rel=1e-4)
+
+
+def test_a_teacher_speaks_of_typed_words_in_recordings_of_others(tmp_path):
+    """Their labels say nothing of these; its posteriors do, and are compared with the student's of all labels."""
+    teacher = spotter(7)
+    teacher.save(tmp_path / "teacher.ckpt")
+    trained = module(teachers=[tmp_path / "teacher.ckpt"], teacher_share=0.6, temperature=2.0)
+    trained.unrecorded = torch.tensor([False, False, True])
+    clips = batch(8)
+    clips = clips._replace(labels=torch.arange(8) % 2, recorded=torch.ones(8, dtype=torch.bool))
+    with torch.no_grad():
+        ours, theirs = trained.spotter(clips.waveforms).double(), teacher(clips.waveforms).double()
+    hard = nn.functional.cross_entropy(ours[:, :2], clips.labels).item()
+    p, q = (scipy.special.softmax(scores.numpy() / 2, axis=1) for scores in (theirs, ours))
+    soft = 4 * scipy.special.rel_entr(p, q).sum(1).mean()
+    assert trained.training_step(clips, 0).item() == pytest.approx(0.4 * hard + 0.6 * soft, rel=1e-4)
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(tmp_path):
