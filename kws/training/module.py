@@ -113,6 +113,12 @@ class SpotterModule(pl.LightningModule):
                 f"No label {RESTING} stands for the pauses in a clip: with training.detection {other[0]} learns to "
                 "answer there, and hides the words. Set data.silence_share=1."
             )
+        if teachers and spotter.classifier.readout_name == "best" and RESTING not in spotter.labels:
+            # The best frame of each label counts. The surer a network is to be, the more it needs a label for the rest.
+            print(
+                f"No label {RESTING} stands for the pauses in a clip: beside training.teachers a word may come to "
+                "stand for them, which ruins it. Set data.silence_share=1."
+            )
         self.spotter = spotter
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler

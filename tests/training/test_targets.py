@@ -155,6 +155,21 @@ def test_a_teacher_speaks_of_typed_words_in_recordings_of_others(tmp_path):
     assert trained.training_step(clips, 0).item() == pytest.approx(0.4 * hard + 0.6 * soft, rel=1e-4)
 
 
+def test_without_a_label_for_pauses_the_best_frame_is_no_answer_to_a_teacher(tmp_path, capsys):
+    spotter(7).save(tmp_path / "teacher.ckpt")
+    spotter(7, labels=["_silence_", "a", "b"]).save(tmp_path / "resting.ckpt")
+    for labels, readout, teachers, said in (
+        (LABELS, "best", ["teacher.ckpt"], True),
+        (LABELS, "best", [], False),
+        (LABELS, "last", ["teacher.ckpt"], False),
+        (["_silence_", "a", "b"], "best", ["resting.ckpt"], False),
+    ):
+        student = spotter(labels=labels)
+        student.classifier.readout_name = readout
+        module(student, teachers=[tmp_path / name for name in teachers])
+        assert ("Set data.silence_share=1" in capsys.readouterr().out) == said
+
+
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(tmp_path):
     student = spotter()
     student.save(tmp_path / "teacher.ckpt")
