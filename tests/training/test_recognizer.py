@@ -115,13 +115,13 @@ def test_recordings_of_other_words_say_nothing_of_a_typed_one():
 
 
 def test_what_is_not_installed_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(recognizer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(KwsError, match=r"training\.teachers=\[moonshine\].*pip install 'kws\[teacher\]'"):
         recognizer.weights_file()
     (tmp_path / recognizer.FILE).parent.mkdir(parents=True)
     (tmp_path / recognizer.FILE).write_bytes(b"another model")
     found = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
-    monkeypatch.setattr(recognizer.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
     with pytest.raises(KwsError, match=r"encoder_model\.ort is not there or holds other weights"):
         recognizer.weights_file()
 
