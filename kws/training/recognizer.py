@@ -96,6 +96,23 @@ class Head(nn.Module):
         return self.layers(frames.transpose(1, 2)).amax(dim=2)
 
 
+class Heads(nn.Module):
+    """Several heads, whose logits are averaged.
+
+    Args:
+        labels: C.
+        count: how many.
+    """
+
+    def __init__(self, labels: int, count: int = 1):
+        super().__init__()
+        self.heads = nn.ModuleList(Head(labels) for _ in range(count))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, T, 288) to (B, C)."""
+        return torch.stack([head(frames) for head in self.heads]).mean(0)
+
+
 class Heard(NamedTuple):
     """N clips, as the encoder has heard them."""
 
@@ -115,9 +132,10 @@ class Recognizer:
 
     def __init__(self, sample_rate: int, labels: int, hears: str = "augmented"):
         self.encoder = Encoder(sample_rate)
-        self.head = Head(labels).eval().requires_grad_(False)
+        self.labels, self.count = labels, 3 if hears.endswith("3") else 1
+        self.head = Heads(labels, self.count).eval().requires_grad_(False)
         self.learned = False
-        self.hears = hears
+        self.hears = hears.removesuffix("3")
         self.answers: Tensor | None = None
 
     def learn(self, data: SpeechDataModule, unrecorded: Tensor) -> None:
@@ -132,8 +150,9 @@ class Recognizer:
         heard = self.hear(data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
-            self.head = Head(len(unrecorded))
-            learn(self.head, *heard[:3], unrecorded.cpu(), data.seed)
+            self.head = Heads(len(unrecorded), self.count)
+            for number, head in enumerate(self.head.heads):
+                learn(head, *heard[:3], unrecorded.cpu(), data.seed + 1000 * number)
         self.head.eval().requires_grad_(False)
         self.learned = True
         self.answers = self.answers_to(data, heard)
@@ -144,7 +163,7 @@ class Recognizer:
         if self.hears == "augmented":
             return None
         samples = data.waveforms.splits["training"].samples
-        answers = torch.zeros(len(samples), self.head.layers[-1].out_channels)
+        answers = torch.zeros(len(samples), self.labels)
         times = torch.zeros(len(samples))
         if self.hears == "heard":
             logits = torch.cat([self.head(part.float()) for part in heard.frames.split(BATCH)])
