@@ -169,7 +169,8 @@ class Recognizer:
             logits = torch.cat([self.head(part.float()) for part in heard.frames.split(BATCH)])
             answers.index_add_(0, heard.clips, logits)
             times = heard.clips.bincount(minlength=len(samples)).float()
-        for clips in (times == 0).nonzero().squeeze(1).split(BATCH):
+        unheard = (times == 0).nonzero().squeeze(1)
+        for clips in unheard.split(BATCH) if len(unheard) else ():
             answers[clips] = self.head(self.encoder(torch.from_numpy(samples[clips.numpy()]) / INT16_SCALE))
         return answers / times.clamp(min=1)[:, None]
 
