@@ -6,7 +6,8 @@ trains each variant of benchmarks/studies/NAME.yaml with each seed into outputs/
 it where the study asks for that, and writes docs/results/NAME.json (every run, means, corpus, machine) and NAME.md (the
 table). Runs that are finished are left as they are, and one that was interrupted goes on, so the command can be given
 again, also for some of the variants or seeds: the table holds what there is. Without names it takes every study. What
-stands after ``--`` goes to train.py. Seconds hold for the machine that is named in the JSON.
+stands after ``--`` goes to train.py. Seconds hold for the machine that is named in the JSON, or for the GPU that is named
+beside them.
 
 With ``--add`` the figures that docs/results/NAME.json holds already count as finished runs where their settings are
 still those of the study, so that a study can be done in several sittings or on several machines.
@@ -185,6 +186,7 @@ def figures(stored: dict[str, Any]) -> dict[str, Any]:
         "epochs": stored["training"]["epochs"],
         "resumed": stored["training"]["resumed"],
         "git_commit": stored["environment"]["git_commit"],
+        **({"gpu": stored["environment"]["gpu"]} if stored["environment"].get("gpu") else {}),
     }
 
 
@@ -291,7 +293,9 @@ def table(variants: dict[str, dict[str, Any]]) -> str:
         cells += [f"{100 * variant['mean'][s]:.2f} %" if s in variant["mean"] else "–" for s in shares]
         # An interruption's length says nothing about the training's.
         seconds = [run["seconds"] for run in runs if not run["resumed"]]
-        cells += [f"{runs[0]['parameters']:,}", f"{median(seconds):.0f}" if seconds else "–"]
+        where = ", ".join(dict.fromkeys(run["gpu"] for run in runs if run.get("gpu")))
+        spent = f"{median(seconds):.0f}" + (f" ({where})" if where else "") if seconds else "–"
+        cells += [f"{runs[0]['parameters']:,}", spent]
         lines.append([*cells, " ".join(variant["overrides"])])
     text = markdown(["variant", "seeds", "test", *shares, "parameters", "seconds", "overrides"], lines)
     for name, variant in variants.items():

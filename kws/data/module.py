@@ -38,7 +38,6 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     draw: int = 0  # seed of whatever is drawn at random for this batch
     recorded: Tensor | None = None  # (B,) bool, see `Corpus.recorded`; None where every label has recordings
-    clips: Tensor | None = None  # (B,) int64, which of the split's clips they are
 
 
 class ClipBatches(Sampler):
@@ -147,7 +146,6 @@ class SplitDataset(Dataset):
             waveforms=None if self.samples is None else torch.from_numpy(self.samples[indices]),
             labels=torch.from_numpy(self.labels[indices]),
             recorded=None if self.recorded is None else torch.from_numpy(self.recorded[indices]),
-            clips=torch.from_numpy(np.asarray(indices, np.int64)),
             draw=draw,
         )
 

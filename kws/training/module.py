@@ -76,7 +76,6 @@ class SpotterModule(pl.LightningModule):
         mixup: float = 0.0,
         teachers: Sequence[str | Path] = (),
         teacher_share: float = 0.7,
-        teacher_hears: str = "augmented",
         temperature: float = 2.0,
         joined: int = 1,
         detection: float = 0.0,
@@ -129,7 +128,7 @@ class SpotterModule(pl.LightningModule):
         self.carry_share = {"reset": 0.0, "carry": 1.0, "mixed": carry_share}[state]
         self.pause_seconds = pause_seconds
         self.mixup = mixup
-        self.teachers = Teachers(teachers, spotter, teacher_hears) if teachers else None
+        self.teachers = Teachers(teachers, spotter) if teachers else None
         self.teacher_share, self.temperature = teacher_share, temperature
         self.joined = joined
         for name, value in (
@@ -219,12 +218,12 @@ class SpotterModule(pl.LightningModule):
         out = recorded[:, None] & self.unrecorded.to(recorded.device)
         return log_probabilities.masked_fill(out, UNHEARD).log_softmax(dim=-1)
 
-    def divergence(self, log_probabilities: Tensor, waveforms: Tensor, mixed: Mixed | None, clips=None) -> Tensor:
+    def divergence(self, log_probabilities: Tensor, waveforms: Tensor, mixed: Mixed | None) -> Tensor:
         """Kullback-Leibler divergence of softened posteriors (B, C) from the teachers', times temperature squared.
 
         The square keeps its gradient as large as that of the labels' loss (Hinton et al., 2015).
         """
-        wanted = self.teachers(waveforms, self.temperature, clips)
+        wanted = self.teachers(waveforms, self.temperature)
         if mixed is not None:
             wanted = torch.lerp(wanted[mixed.partner], wanted, mixed.share[:, None])
         softened = torch.log_softmax(log_probabilities / self.temperature, dim=1)
@@ -274,8 +273,7 @@ class SpotterModule(pl.LightningModule):
             log_probabilities = self.without_unrecorded(answers, batch.recorded[:clips], mixed)
         loss = self.loss(log_probabilities, labels, mixed)
         if self.teachers is not None:  # of typed words a recording's label says nothing, but a teacher does
-            which = None if batch.clips is None else batch.clips[:clips]
-            divergence = self.divergence(answers, batch.waveforms[:clips], mixed, which)
+            divergence = self.divergence(answers, batch.waveforms[:clips], mixed)
             loss = torch.lerp(loss, divergence, self.teacher_share)
         if self.detection:
             loss = (

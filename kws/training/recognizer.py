@@ -12,7 +12,6 @@ waveforms ─► encoder, as it was published ─► (B,T,288) ─► head ─�
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from kws.data import Batch, SpeechDataModule
-from kws.spotter.featurizer import INT16_SCALE
 from kws.support.onnx_session import session
 from kws.support.packages import weights_in
 from kws.support.progress import bar
@@ -96,32 +94,6 @@ class Head(nn.Module):
         return self.layers(frames.transpose(1, 2)).amax(dim=2)
 
 
-class Heads(nn.Module):
-    """Several heads, whose logits are averaged.
-
-    Args:
-        labels: C.
-        count: how many.
-    """
-
-    def __init__(self, labels: int, count: int = 1):
-        super().__init__()
-        self.heads = nn.ModuleList(Head(labels) for _ in range(count))
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, T, 288) to (B, C)."""
-        return torch.stack([head(frames) for head in self.heads]).mean(0)
-
-
-class Heard(NamedTuple):
-    """N clips, as the encoder has heard them."""
-
-    frames: Tensor  # (N, T, 288) float16
-    labels: Tensor  # (N,) int64
-    recorded: Tensor  # (N,) bool
-    clips: Tensor  # (N,) int64, which of the training clips they are
-
-
 class Recognizer:
     """The encoder, and a head that learns the training clips of a data module.
 
@@ -130,13 +102,10 @@ class Recognizer:
         labels: C.
     """
 
-    def __init__(self, sample_rate: int, labels: int, hears: str = "augmented"):
+    def __init__(self, sample_rate: int, labels: int):
         self.encoder = Encoder(sample_rate)
-        self.labels, self.count = labels, 3 if hears.endswith("3") else 1
-        self.head = Heads(labels, self.count).eval().requires_grad_(False)
+        self.head = Head(labels).eval().requires_grad_(False)
         self.learned = False
-        self.hears = hears.removesuffix("3")
-        self.answers: Tensor | None = None
 
     def learn(self, data: SpeechDataModule, unrecorded: Tensor) -> None:
         """Hear the training clips as a spotter does, augmented, and learn them, unless that has been done.
@@ -150,32 +119,13 @@ class Recognizer:
         heard = self.hear(data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
-            self.head = Heads(len(unrecorded), self.count)
-            for number, head in enumerate(self.head.heads):
-                learn(head, *heard[:3], unrecorded.cpu(), data.seed + 1000 * number)
+            self.head = Head(len(unrecorded))
+            learn(self.head, *heard, unrecorded.cpu(), data.seed)
         self.head.eval().requires_grad_(False)
         self.learned = True
-        self.answers = self.answers_to(data, heard)
 
-    @torch.no_grad()
-    def answers_to(self, data: SpeechDataModule, heard: Heard) -> Tensor | None:
-        """Logits of every training clip, (N, C), where it hears them once and for all; else None."""
-        if self.hears == "augmented":
-            return None
-        samples = data.waveforms.splits["training"].samples
-        answers = torch.zeros(len(samples), self.labels)
-        times = torch.zeros(len(samples))
-        if self.hears == "heard":
-            logits = torch.cat([self.head(part.float()) for part in heard.frames.split(BATCH)])
-            answers.index_add_(0, heard.clips, logits)
-            times = heard.clips.bincount(minlength=len(samples)).float()
-        unheard = (times == 0).nonzero().squeeze(1)
-        for clips in unheard.split(BATCH) if len(unheard) else ():
-            answers[clips] = self.head(self.encoder(torch.from_numpy(samples[clips.numpy()]) / INT16_SCALE))
-        return answers / times.clamp(min=1)[:, None]
-
-    def hear(self, data: SpeechDataModule) -> Heard:
-        """The training clips, three times, augmented anew in each."""
+    def hear(self, data: SpeechDataModule) -> tuple[Tensor, Tensor, Tensor]:
+        """What the encoder makes of N clips, (N, T, 288) float16; labels, (N,); whether they are recorded, (N,)."""
         loader = data.loader("training", training=True, alone=True)
         rows, clips = [], min(EPOCHS * loader.sampler.clips, int(MOST_SECONDS / data.seconds))
         with bar("A speech recogniser hears the clips", clips, True) as advance:
@@ -184,26 +134,23 @@ class Recognizer:
                 recorded = batch.recorded
                 if recorded is None:
                     recorded = torch.zeros(len(batch.labels), dtype=torch.bool)
-                rows.append((self.encoder(batch.waveforms).half(), batch.labels, recorded, batch.clips))
+                rows.append((self.encoder(batch.waveforms).half(), batch.labels, recorded))
                 advance(len(batch.labels))
-        return Heard(*map(torch.cat, zip(*rows, strict=True)))
+        return tuple(map(torch.cat, zip(*rows, strict=True)))
 
     @torch.no_grad()
-    def __call__(self, waveforms: Tensor, clips=None) -> Tensor:
+    def __call__(self, waveforms: Tensor) -> Tensor:
         """Clips (B, S) in [-1, 1] to logits (B, C), in full precision whatever the trainer's."""
-        if self.answers is not None:
-            return self.answers[clips.cpu()].to(waveforms.device)
         with torch.autocast(waveforms.device.type, enabled=False), torch.autocast("cpu", enabled=False):
             return self.head(self.encoder(waveforms)).to(waveforms.device)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Tensor]:
         """What it has learned."""
-        return {"head": self.head.state_dict(), "answers": self.answers}
+        return self.head.state_dict()
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Tensor]) -> None:
         """Know what `state` says, in place of learning."""
-        self.head.load_state_dict(state["head"])
-        self.answers = state["answers"]
+        self.head.load_state_dict(state)
         self.learned = True
 
 

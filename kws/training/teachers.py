@@ -27,11 +27,11 @@ class Teachers:
         student: whose rate and labels theirs must be.
     """
 
-    def __init__(self, runs: Sequence[str | Path], student: Spotter, hears: str = "augmented"):
+    def __init__(self, runs: Sequence[str | Path], student: Spotter):
         self.spotters, self.recognizer = [], None
         for run in runs:
             if str(run) == recognizer.NAME:
-                self.recognizer = Recognizer(student.sample_rate, len(student.labels), hears)
+                self.recognizer = Recognizer(student.sample_rate, len(student.labels))
                 continue
             teacher, _ = load_spotter(run)
             for name in ("sample_rate", "labels"):
@@ -41,7 +41,7 @@ class Teachers:
             self.spotters.append(teacher.requires_grad_(False))
 
     @torch.no_grad()
-    def __call__(self, waveforms: Tensor, temperature: float, clips=None) -> Tensor:
+    def __call__(self, waveforms: Tensor, temperature: float) -> Tensor:
         """Clips (B, S) in [-1, 1] to the mean of the teachers' softened posteriors (B, C)."""
         features = {}
         posteriors = []
@@ -52,5 +52,5 @@ class Teachers:
                 features[key] = teacher.features(waveforms)
             posteriors.append(torch.softmax(teacher.classify(features[key], coarse=True) / temperature, dim=1))
         if self.recognizer is not None:
-            posteriors.append(torch.softmax(self.recognizer(waveforms, clips) / temperature, dim=1))
+            posteriors.append(torch.softmax(self.recognizer(waveforms) / temperature, dim=1))
         return torch.stack(posteriors).mean(0)

@@ -113,7 +113,7 @@ def test_the_mean_of_softened_teachers(tmp_path):
 def test_a_recogniser_is_one_of_the_teachers(tmp_path, monkeypatch):
     """Its logits are softened as a spotter's scores are."""
     logits = torch.randn(5, 3)
-    recognizer = type("Recognizer", (), {"__init__": lambda *_: None, "__call__": lambda *_: logits})
+    recognizer = type("Recognizer", (), {"__init__": lambda *_: None, "__call__": lambda self, waveforms: logits})
     monkeypatch.setattr("kws.training.teachers.Recognizer", recognizer)
     other = spotter(1)
     other.save(tmp_path / "other.ckpt")
