@@ -83,7 +83,8 @@ def train(config: DictConfig) -> float:
     if not config.trainer.accumulate_grad_batches >= 1:  # Lightning would divide by it
         raise KwsError(f"trainer.accumulate_grad_batches={config.trainer.accumulate_grad_batches} must be at least 1.")
     exporters = list(instantiate(config.get("export") or {}).values())
-    callbacks = [*instantiate(config.callbacks).values(), *exporters]
+    chosen = instantiate(config.callbacks).values()
+    callbacks = [*(callback for callback in chosen if callback is not None), *exporters]
     trainer: pl.Trainer = instantiate(
         config.trainer,
         callbacks=callbacks,
@@ -314,7 +315,7 @@ def build_spotter(config: DictConfig, data: SpeechDataModule, origin: finetune.O
 
 
 def load_best(trainer: pl.Trainer, spotter: Spotter) -> None:
-    """Put the weights of the best checkpoint into the spotter."""
+    """Put the weights of the best checkpoint into the spotter: the last, where `callbacks.checkpoint` is null."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         weights = checkpoints.read(Path(best))["state_dict"]

@@ -80,21 +80,44 @@ MOMENTS = {
 }
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_resumed(corpus, undisturbed, moment):
-    run = corpus.parent / moment.replace(" ", "_")
+def killed(corpus, name, prepare, *overrides) -> Path:
+    """A run that dies where what `prepare` has changed makes it."""
+    run = corpus.parent / name
     child = os.fork()
     if child == 0:
         try:
-            MOMENTS[moment]()
-            train(corpus, run.name)
+            prepare()
+            train(corpus, name, *overrides)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "it came to its end before it could be killed"
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert not (run / "results.json").exists()
+    return run
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_without_a_best_checkpoint_the_last_epoch_counts(corpus):
+    """`callbacks.checkpoint=null`, also where a run was killed: its weights are those at the end of the schedule."""
+    last_alone = "callbacks.checkpoint=null"
+    whole = train(corpus, "last_alone", last_alone)
+    assert [path.name for path in (whole / "checkpoints").iterdir()] == ["last.ckpt"]
+    checkpoint = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=False)
+    assert checkpoint["global_step"] == 3 * STEPS
+    figures, weights = outcome(whole)
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, checkpoint["state_dict"][f"spotter.{name}"]), name
+    run = killed(corpus, "last_alone_killed", MOMENTS["in the second epoch"], last_alone)
+    assert call("train", f"resume={run}").status == 0
+    again = outcome(run)
+    assert again[0] == figures and all(torch.equal(again[1][name], weights[name]) for name in weights)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_and_resumed(corpus, undisturbed, moment):
+    run = killed(corpus, moment.replace(" ", "_"), MOMENTS[moment])
     done = call("train", f"resume={run}")
     assert done.status == 0, done.err
     figures, weights = outcome(run)
