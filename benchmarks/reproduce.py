@@ -6,7 +6,7 @@ trains each variant of benchmarks/studies/NAME.yaml with each seed into outputs/
 it where the study asks for that, and writes docs/results/NAME.json (every run, means, corpus, machine) and NAME.md (the
 table). Runs that are finished are left as they are, and one that was interrupted goes on, so the command can be given
 again, also for some of the variants or seeds: the table holds what there is. Without names it takes every study. What
-stands after ``--`` goes to train.py. Seconds hold for the machine that is named in the JSON, or for the GPU that is named
+stands after ``--`` goes to train.py. Seconds hold for the machine that is named in the JSON, or for the GPU that stands
 beside them.
 
 With ``--add`` the figures that docs/results/NAME.json holds already count as finished runs where their settings are
