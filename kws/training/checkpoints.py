@@ -25,13 +25,30 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     It also keeps the absolute paths of the best checkpoints, which lead nowhere, or into another run, when a run has
     been moved or copied. Here they are written as names, and read as what lies beside the checkpoint.
+
+    A checkpoint that a better one has taken the place of is deleted after the next that is written: until then the
+    last names it as the best, and a run killed meanwhile could not go on.
     """
+
+    def __init__(self):
+        super().__init__()
+        self.superseded: list[str | Path] = []
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write `checkpoint` to `path`. Raises KwsError where its weights are not finite."""
         if (name := tensors.not_finite(checkpoint["state_dict"])) is not None:
             raise KwsError(not_a_number(f"the weights {name.removeprefix('spotter.')} are", checkpoint["epoch"]))
         tensors.save({**checkpoint, "callbacks": relocated(checkpoint.get("callbacks", {}), lambda name: name)}, path)
+        self.teardown()
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the checkpoint `path` when another has been written."""
+        self.superseded.append(path)
+
+    def teardown(self) -> None:
+        """Delete what has been superseded."""
+        while self.superseded:
+            super().remove_checkpoint(self.superseded.pop())
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Read a checkpoint; see `tensors.load`. Raises KwsError where its weights are not finite."""

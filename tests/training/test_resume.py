@@ -18,6 +18,7 @@ from tests.scripts import call, tone_corpus
 SETTINGS = [
     "data=folder", "trainer.max_epochs=3", "data.batch_size=8", "model.hidden_size=6", "model.dropout=0.2",
     "augment=noisy", "training.state=mixed", "export=[onnx]", "callbacks.samples.clips=0", "optimizer.lr=0.02",
+    "callbacks.checkpoint.monitor=validation/loss", "callbacks.checkpoint.mode=min",  # better with each epoch
 ]  # fmt: skip
 STEPS = 3  # an epoch: 18 clips in batches of 8
 
@@ -29,7 +30,10 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(corpus):
-    return outcome(train(corpus, "undisturbed"))
+    run = train(corpus, "undisturbed")
+    # The second epoch is better than the first, so that its checkpoint takes the other's place.
+    assert [path.name for path in (run / "checkpoints").glob("epoch*")] != ["epoch000.ckpt"]
+    return outcome(run)
 
 
 def train(corpus, name, *overrides):
@@ -74,6 +78,7 @@ MOMENTS = {
     "in the second epoch": lambda: at_call(SpotterModule, "training_step", STEPS + 2),
     "before the checkpoint of the second epoch": lambda: at_call(pl.Trainer, "save_checkpoint", 3),
     "between the best and the last checkpoint": lambda: at_call(pl.Trainer, "save_checkpoint", 2),
+    "between a better and the last checkpoint": lambda: at_call(pl.Trainer, "save_checkpoint", 4),
     "while a checkpoint is written": lambda: at_call(torch, "save", 2, half_a_file),
     "after the last epoch": lambda: at_call(pl.Trainer, "test", 1),
     "while the results are written": lambda: at_call(files, "write_json", 1),
