@@ -1,4 +1,6 @@
-"""Words that are not to be spotted: everyday ones, and ones that nobody uses but that sound nearly like a keyword."""
+"""Words that are not to be spotted: everyday ones, ones that nobody uses but that sound nearly like a keyword, and
+parts of phrases.
+"""
 
 import re
 from collections.abc import Collection, Sequence
@@ -12,6 +14,7 @@ from kws.corpus.sentences import vocabulary
 
 VOWELS = "aAeEiIoOuUV03@Q&"  # what a vowel's name begins with in espeak-ng's notation
 _RARE = re.compile("[^A-Za-z0-9@:]|2")  # variants of other sounds
+_TRIES = 50  # of which one at least is a part without keywords, where there is any
 _LENGTHS = (2, 9)  # letters of an everyday word, so that it is one word of a second at most
 
 Phonemes = tuple[str, ...]
@@ -59,3 +62,37 @@ class Neighbours:
             doubled = any(one == other for one, other in pairwise(sounds))
             if not doubled and sounds not in self.keywords:
                 return tuple(changed)
+
+
+def part_of(
+    phrase: Sequence[str], keywords: Collection[Sequence[str]], others: Sequence[str], generator: np.random.Generator
+) -> list[int | str] | None:
+    """What is nearly a phrase: its beginning, its end, or all of it with another word in the place of one.
+
+    Args:
+        phrase: its words, two at least.
+        keywords: words of each keyword, the phrase among them; nothing that is made holds one.
+        others: words that take a place.
+        generator: of the draws.
+
+    Returns:
+        Places of the words that are left, and the other word; None where everything of the phrase is a keyword too.
+    """
+    length = len(phrase)
+    for _ in range(_TRIES):
+        cut = int(generator.integers(1, length))
+        kind = int(generator.integers(4))
+        if kind < 2:
+            made = [*range(cut)] if kind else [*range(cut, length)]
+        else:
+            place = int(generator.integers(length))
+            made = [*range(place), str(generator.choice(others)), *range(place + 1, length)]
+        said = [phrase[word] if isinstance(word, int) else word for word in made]
+        if not any(_holds(said, keyword) for keyword in keywords):
+            return made
+    return None
+
+
+def _holds(said: Sequence[str], keyword: Sequence[str]) -> bool:
+    words, wanted = [word.casefold() for word in said], [word.casefold() for word in keyword]
+    return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))

@@ -14,6 +14,7 @@ from kws.corpus.embedded import EmbeddedCorpus
 from kws.corpus.espeak import Espeak, accents
 from kws.corpus.frequent_words import FrequentWords, frequent_words
 from kws.corpus.neural_speakers import NeuralVoice, choose_neural_voices
+from kws.corpus.other_words import part_of
 from kws.corpus.pronunciations import check_pronunciations, notation, readings, shown
 from kws.corpus.running_speech import RunningSpeech, check_frequent_words, unsaid
 from kws.corpus.speakers import Voice
@@ -28,10 +29,14 @@ _CAREFUL = 150  # words per minute of a speaker who takes time
 _TABLE_ACCENTS = 2  # of a language, in whose sounds pronunciations are read
 _MANY_NEURAL = 4  # speakers from which on several processes are worth their start
 _FORMAT = 1  # raise it whenever the same settings make other clips
+_PARTS_FORMAT = 1  # the same, of parts of phrases
 
 
 class SpokenCorpus(EmbeddedCorpus):
     """Words, or phrases of up to three seconds, spoken by voices that are chosen; a source as `data=` chooses them.
+
+    Where other words are asked for, each voice that trains says a part of each phrase too: its beginning or its end
+    alone, or another word in the place of one.
 
     Args:
         voices: `espeak`, `kokoro` or both. Speakers of the neural kind are mixes of Kokoro's voice vectors.
@@ -90,6 +95,7 @@ class SpokenCorpus(EmbeddedCorpus):
                 f"data.seconds={seconds} must be {_LENGTHS[0]} to {_LENGTHS[1]}, or null to follow the words"
             )
         self.frequent_words = check_frequent_words(frequent_words, language) if other_words else 0
+        self.phrases = [word for word in self.words if len(word.split()) > 1] if other_words else []
         self._frequent: FrequentWords | None = None
         self._files: kokoro.KokoroFiles | None = None
         self._told = False
@@ -102,6 +108,8 @@ class SpokenCorpus(EmbeddedCorpus):
         }
         if self.frequent_words:
             self.settings["frequent_words"] = self.frequent_words
+        if self.phrases:
+            self.settings["parts"] = _PARTS_FORMAT
         if "kokoro" in self.voices:
             self.settings |= {"neural_speakers": neural_speakers, "kokoro": kokoro.KEY}
 
@@ -139,6 +147,36 @@ class SpokenCorpus(EmbeddedCorpus):
 
     def _other_words(self, generator: np.random.Generator) -> list[str]:
         return super()._other_words(generator) if self._frequent is None else self._frequent.some(generator)
+
+    def _speak_others(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
+        return super()._speak_others(folder, speaker) + self._speak_parts(folder, speaker)
+
+    def _speak_parts(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
+        """Write what a training speaker says of each phrase without saying it. Hands back the names below `folder`."""
+        if not self.phrases or speaker.split != "training":
+            return []
+        generator = self._generator(speaker.identity, "parts of phrases")
+        others, keywords, names = self._other_words(generator), [word.split() for word in self.words], []
+        with Espeak() as espeak:
+            say = self._sayer(espeak, speaker)
+            for phrase in self.phrases:
+                words = phrase.split()
+                part = part_of(words, keywords, others, generator)
+                if part is None:
+                    continue
+                reading = str(generator.choice(self.readings[phrase]))
+                given = reading.strip("[]").split()  # a word's phonemes, where they are given
+                if reading.startswith("[[") and len(given) == len(words):
+                    said = [
+                        given[w] if isinstance(w, int) else "|".join(espeak.phonemes(w, speaker.accent)) for w in part
+                    ]
+                    text = f"[[{' '.join(said)}]]"
+                else:
+                    text = " ".join(words[w] if isinstance(w, int) else w for w in part)
+                speech = say(text, generator)
+                names.append(f"part of {phrase}/{speaker.identity}_nohash_0.wav")
+                self._write_clip(folder / names[-1], speech, generator)
+        return names
 
     def _babblers(self, voices: Sequence[Voice | NeuralVoice]) -> list[Voice]:
         robots = [voice for voice in voices if isinstance(voice, Voice)]

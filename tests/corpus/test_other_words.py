@@ -10,7 +10,7 @@ from kws.corpus import embedded
 from kws.corpus.base import speaker_of
 from kws.corpus.embedded import WORDS, EmbeddedCorpus
 from kws.corpus.espeak import ACCENTS, Espeak
-from kws.corpus.other_words import Neighbours, everyday
+from kws.corpus.other_words import Neighbours, everyday, part_of
 from kws.corpus.running_speech import RunningSpeech
 from kws.support.errors import KwsError
 
@@ -66,6 +66,29 @@ def test_neighbours_are_one_phoneme_away_and_no_keyword():
         assert len(set(bare)) > 15
         assert all(edits(word, sounds) == 1 for word in bare)
         assert not set(bare) & set(plain)
+
+
+def drawn(phrase, keywords, others=("kettle",)):
+    """All that is made of a phrase, as texts."""
+    generator, words = np.random.default_rng(0), phrase.split()
+    made = [part_of(words, [keyword.split() for keyword in keywords], others, generator) for _ in range(300)]
+    return {" ".join(words[w] if isinstance(w, int) else w for w in part) for part in made if part is not None}
+
+
+def test_parts_of_a_phrase():
+    assert drawn("smart mirror", ["smart mirror"]) == {"smart", "mirror", "smart kettle", "kettle mirror"}
+    assert drawn("turn it on", ["turn it on"]) == {
+        "turn", "turn it", "it on", "on", "kettle it on", "turn kettle on", "turn it kettle",
+    }  # fmt: skip
+
+
+def test_no_part_of_a_phrase_holds_a_keyword():
+    assert drawn("smart mirror", ["smart mirror", "Mirror"]) == {"smart", "smart kettle"}
+    assert drawn("smart mirror", ["smart mirror", "smart kettle"]) == {"smart", "mirror", "kettle mirror"}
+    assert drawn("turn it on", ["turn it on", "turn it"]) == {
+        "turn", "it on", "on", "kettle it on", "turn kettle on",
+    }  # fmt: skip
+    assert drawn("hey you", ["hey", "you", "hey you"]) == set()
 
 
 def test_what_the_corpus_holds(small):

@@ -65,6 +65,34 @@ def test_other_words_are_near_what_is_said(tmp_path):
     assert Counter(clip.label for clip in source.scan().clips)["_unknown_"] == 4 * 8 + 2 * 24
 
 
+def test_voices_that_train_say_parts_of_phrases(tmp_path, monkeypatch):
+    said, sayer = [], SpokenCorpus._sayer
+    monkeypatch.setattr(
+        SpokenCorpus,
+        "_sayer",
+        lambda self, espeak, speaker: (
+            lambda text, generator: (
+                said.append(text),
+                sayer(self, espeak, speaker)(text, generator),
+            )[1]
+        ),
+    )
+    settings = {**SMALL, "words": ["hey", "look out", "smart mirror"], "other_words": 1, "workers": 1}
+    source = SpokenCorpus(tmp_path, **settings, pronunciations={"look out": "lˈʊk ˈaʊt"})
+    source.prepare()
+    for phrase in ("look out", "smart mirror"):
+        assert len(list((source.folder / f"part of {phrase}").iterdir())) == 4  # of six voices four train
+    parts = {clip.path.parent.name for clip in source.scan().clips if clip.label == "_unknown_"}
+    assert {"part of look out", "part of smart mirror"} < parts
+    given = [text for text in said if text.startswith("[[") and text != "[[l|'U|k|'aU|t]]"]
+    assert any("l|'U|k" in text or "'aU|t" in text for text in given), said
+    assert not any("smart mirror" in text for text in said if text != "smart mirror")
+    # Without phrases, and without other words, the corpus is what it was.
+    for words, other_words in (["hey"], 1), (["look out"], 0):
+        plain = SpokenCorpus(tmp_path, **{**settings, "words": words, "other_words": other_words})
+        assert "parts" not in plain.settings
+
+
 def test_length_follows_from_the_longest_phrase(tmp_path):
     assert SpokenCorpus(tmp_path, words=["yes"]).seconds == 1.0
     long = SpokenCorpus(tmp_path, words=["yes", "turn on all the lights in the kitchen"], speakers=3)
