@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", help="run directories or spotter files; NAME=RUN to call one in the table")
     parser.add_argument("--say", nargs="+", default=[], metavar="TEXT", help="beside the spotter's own words")
-    parser.add_argument("--speakers", type=int, default=40)
+    parser.add_argument("--speakers", type=int, default=20)
     parser.add_argument("--language", default="en")
     parser.add_argument("--cache", type=Path, default=ROOT / "cache", help="where the voices are kept")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "sounds_like")

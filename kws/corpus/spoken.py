@@ -35,9 +35,6 @@ _PARTS_FORMAT = 1  # the same, of parts of phrases
 class SpokenCorpus(EmbeddedCorpus):
     """Words, or phrases of up to three seconds, spoken by voices that are chosen; a source as `data=` chooses them.
 
-    Where other words are asked for, each voice that trains says a part of each phrase too: its beginning or its end
-    alone, or another word in the place of one.
-
     Args:
         voices: `espeak`, `kokoro` or both. Speakers of the neural kind are mixes of Kokoro's voice vectors.
         speakers: of espeak-ng's kind.
@@ -49,6 +46,8 @@ class SpokenCorpus(EmbeddedCorpus):
         cache: where the neural model is kept.
         frequent_words: other words are drawn from so many of the language's most frequent ones, where there is a list
             of them; else they are everyday English ones, read as if they were written in the language.
+        phrase_parts: share of the voices that train which, beside other words, say a part of each phrase that is no
+            keyword: its beginning or its end alone, or the phrase with another word in the place of one.
 
     The others are those of `EmbeddedCorpus`.
     """
@@ -73,6 +72,7 @@ class SpokenCorpus(EmbeddedCorpus):
         workers: int | None = None,
         cache: str | Path | None = None,
         frequent_words: int = 0,
+        phrase_parts: float = 0.0,
     ):
         super().__init__(root, words, speakers, takes, other_words, silence_share, running_speech, seed, workers)
         self.voices = _check_voices(voices)
@@ -95,7 +95,10 @@ class SpokenCorpus(EmbeddedCorpus):
                 f"data.seconds={seconds} must be {_LENGTHS[0]} to {_LENGTHS[1]}, or null to follow the words"
             )
         self.frequent_words = check_frequent_words(frequent_words, language) if other_words else 0
-        self.phrases = [word for word in self.words if len(word.split()) > 1] if other_words else []
+        if not 0 <= phrase_parts <= 1:
+            raise KwsError(f"data.phrase_parts={phrase_parts} must be 0 to 1, a share of the voices")
+        phrases = [word for word in self.words if len(word.split()) > 1]
+        self.phrases, self.phrase_parts = phrases if other_words and phrase_parts else [], phrase_parts
         self._frequent: FrequentWords | None = None
         self._files: kokoro.KokoroFiles | None = None
         self._told = False
@@ -109,7 +112,7 @@ class SpokenCorpus(EmbeddedCorpus):
         if self.frequent_words:
             self.settings["frequent_words"] = self.frequent_words
         if self.phrases:
-            self.settings["parts"] = _PARTS_FORMAT
+            self.settings |= {"phrase_parts": phrase_parts, "parts": _PARTS_FORMAT}
         if "kokoro" in self.voices:
             self.settings |= {"neural_speakers": neural_speakers, "kokoro": kokoro.KEY}
 
@@ -152,7 +155,7 @@ class SpokenCorpus(EmbeddedCorpus):
         return super()._speak_others(folder, speaker) + self._speak_parts(folder, speaker)
 
     def _speak_parts(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
-        """Write what a training speaker says of each phrase without saying it. Hands back the names below `folder`."""
+        """Write what a training speaker may say of each phrase without saying it. Hands back names below `folder`."""
         if not self.phrases or speaker.split != "training":
             return []
         generator = self._generator(speaker.identity, "parts of phrases")
@@ -162,7 +165,7 @@ class SpokenCorpus(EmbeddedCorpus):
             for phrase in self.phrases:
                 words = phrase.split()
                 part = part_of(words, keywords, others, generator)
-                if part is None:
+                if generator.random() >= self.phrase_parts or part is None:
                     continue
                 reading = str(generator.choice(self.readings[phrase]))
                 given = reading.strip("[]").split()  # a word's phonemes, where they are given

@@ -77,7 +77,13 @@ def test_voices_that_train_say_parts_of_phrases(tmp_path, monkeypatch):
             )[1]
         ),
     )
-    settings = {**SMALL, "words": ["hey", "look out", "smart mirror"], "other_words": 1, "workers": 1}
+    settings = {
+        **SMALL,
+        "words": ["hey", "look out", "smart mirror"],
+        "other_words": 1,
+        "phrase_parts": 1.0,
+        "workers": 1,
+    }
     source = SpokenCorpus(tmp_path, **settings, pronunciations={"look out": "lˈʊk ˈaʊt"})
     source.prepare()
     for phrase in ("look out", "smart mirror"):
@@ -87,10 +93,18 @@ def test_voices_that_train_say_parts_of_phrases(tmp_path, monkeypatch):
     given = [text for text in said if text.startswith("[[") and text != "[[l|'U|k|'aU|t]]"]
     assert any("l|'U|k" in text or "'aU|t" in text for text in given), said
     assert not any("smart mirror" in text for text in said if text != "smart mirror")
-    # Without phrases, and without other words, the corpus is what it was.
-    for words, other_words in (["hey"], 1), (["look out"], 0):
-        plain = SpokenCorpus(tmp_path, **{**settings, "words": words, "other_words": other_words})
-        assert "parts" not in plain.settings
+    # Without phrases, without other words, and of no voice, the corpus is what it was.
+    for changed in {"words": ["hey"]}, {"other_words": 0}, {"phrase_parts": 0.0}:
+        assert "parts" not in SpokenCorpus(tmp_path, **{**settings, **changed}).settings
+
+
+def test_a_share_of_the_voices_says_parts_of_phrases(tmp_path):
+    settings = {**SMALL, "words": ["look out"], "speakers": 30, "other_words": 1, "workers": 1}
+    source = SpokenCorpus(tmp_path, **settings, phrase_parts=0.5)
+    source.prepare()
+    assert 6 <= len(list((source.folder / "part of look out").iterdir())) <= 18  # of 24 that train
+    with pytest.raises(KwsError, match=r"data\.phrase_parts=1\.5"):
+        SpokenCorpus(tmp_path, **settings, phrase_parts=1.5)
 
 
 def test_length_follows_from_the_longest_phrase(tmp_path):
