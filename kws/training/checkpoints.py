@@ -27,7 +27,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     been moved or copied. Here they are written as names, and read as what lies beside the checkpoint.
 
     A checkpoint that a better one has taken the place of is deleted after the next that is written: until then the
-    last names it as the best, and a run killed meanwhile could not go on.
+    last names it as the best, and a run that ends meanwhile could not go on.
     """
 
     def __init__(self):
@@ -39,16 +39,14 @@ class WholeCheckpoints(TorchCheckpointIO):
         if (name := tensors.not_finite(checkpoint["state_dict"])) is not None:
             raise KwsError(not_a_number(f"the weights {name.removeprefix('spotter.')} are", checkpoint["epoch"]))
         tensors.save({**checkpoint, "callbacks": relocated(checkpoint.get("callbacks", {}), lambda name: name)}, path)
-        self.teardown()
+        for old in self.superseded:
+            if Path(old) != Path(path):
+                super().remove_checkpoint(old)
+        self.superseded = []
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete the checkpoint `path` when another has been written."""
         self.superseded.append(path)
-
-    def teardown(self) -> None:
-        """Delete what has been superseded."""
-        while self.superseded:
-            super().remove_checkpoint(self.superseded.pop())
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Read a checkpoint; see `tensors.load`. Raises KwsError where its weights are not finite."""
