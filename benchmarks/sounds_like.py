@@ -11,6 +11,7 @@ people. Writes docs/results/sounds_like.json and .md. Needs pip install 'kws[voi
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def judge(
     everything = [*words, *(text for text in texts if text not in words)]
     for text, takes in zip(everything, spoken(everything, speakers, model, spotter.sample_rate), strict=True):
         reported = [{found.word for found in Ears(runtime, spotter.decoder).hear(take).detections} for take in takes]
-        times = Counter(word for words in reported for word in words)
+        times = Counter(chain.from_iterable(reported))
         rows.append({"listener": name, "text": text, "speakers": len(takes), "reported": dict(times.most_common())})
     return rows
 
