@@ -85,6 +85,19 @@ class Augment:
             waveforms = augmentation(waveforms, generator, self.sample_rate)
         return waveforms.clamp(-1.0, 1.0)
 
+    @property
+    def noisy(self) -> bool:
+        """Whether background noise is added to any clip."""
+        return any(isinstance(added, BackgroundNoise) and added.probability > 0 for added in self.of_waveforms)
+
+    def without_noise(self, waveforms: Tensor, generator: Generator) -> Tensor:
+        """What `waveforms` makes of them with a generator in the same state, but for the background noise."""
+        for augmentation in self.of_waveforms:
+            changed = augmentation(waveforms, generator, self.sample_rate)
+            if not isinstance(augmentation, BackgroundNoise):  # which has made its draws all the same
+                waveforms = changed
+        return waveforms.clamp(-1.0, 1.0)
+
     def features(self, features: Tensor, generator: Generator) -> Tensor:
         """Augmented (B, T, F) features."""
         for augmentation in self.of_features:

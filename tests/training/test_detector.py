@@ -55,6 +55,28 @@ def test_a_network_of_whole_clips_trains_as_such_and_is_not_calibrated(corpus, t
     assert "left_out" in json.loads((tmp_path / "r" / "results.json").read_text())["calibration"]
 
 
+@pytest.mark.parametrize(
+    ("voices", "reader"), [("[espeak]", ("espeak",)), ("[espeak,kokoro]", ("kokoro",)), ("kokoro", ("kokoro",))]
+)
+def test_a_decoder_is_chosen_on_the_most_natural_speech(corpus, tmp_path, monkeypatch, voices, reader):
+    asked = []
+
+    class Speech:
+        def __init__(self, root, minutes, **settings):
+            asked.append((minutes, settings["voices"], settings["split"]))
+
+        def prepare(self, keywords):
+            asked.append(tuple(keywords))
+
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kws.training.run.RunningSpeech", Speech)
+    settings = ["calibrate=true", "calibration.hours=0.05", "calibration.running_speech=20", "trainer.max_epochs=1"]
+    data = ["data=typed", f"data.root={corpus}", "data.typed=[]", "data.speakers=30", f"data.running_voices={voices}"]
+    done = call("train", *data, *settings, "model=gru1", "export=[]", f"hydra.run.dir={tmp_path / 'r'}")
+    assert done.status == 0, done.err
+    assert asked == [(20, reader, "validation"), ("high", "low", "mid")]
+
+
 def test_a_target_that_no_decoder_reaches_leaves_the_decoder(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("kws.evaluation.as_used.search", lambda *_, **__: [])
