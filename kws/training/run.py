@@ -34,7 +34,6 @@ from kws.spotter import Spotter
 from kws.support import files, plain_yaml
 from kws.support.environment import environment
 from kws.support.errors import Interrupted, KwsError
-from kws.support.heap import keep_freed_memory
 from kws.support.pictures import without_harm
 from kws.training import checkpoints, finetune, resume
 from kws.training.callbacks import tensorboard_writer
@@ -116,7 +115,6 @@ def train(config: DictConfig) -> float:
         files.write_text(directory / COMPOSITION, OmegaConf.to_yaml(config))
         files.write_text(directory / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
-    keep_freed_memory()
     with interruptions(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     seconds = module.seconds
