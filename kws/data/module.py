@@ -38,7 +38,6 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     draw: int = 0  # seed of whatever is drawn at random for this batch
     recorded: Tensor | None = None  # (B,) bool, see `Corpus.recorded`; None where every label has recordings
-    clean: Tensor | None = None  # (B, T, F) features of the same clips, augmented alike, without background noise
 
 
 class ClipBatches(Sampler):
@@ -179,7 +178,6 @@ class SpeechDataModule(pl.LightningDataModule):
         negatives: training clips that are such pieces, indices; none where all are trained on.
         negative_weights: how likely each is to be drawn.
         keep_waveforms: whether training batches bring what was augmented along with its features.
-        keep_clean: whether they bring the features without background noise too.
     """
 
     def __init__(
@@ -222,7 +220,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.augment = augment if augment and augment.active else None
         if self.augment is not None:
             self.augment.set_featurizer(featurizer)
-        self.keep_waveforms = self.keep_clean = False
+        self.keep_waveforms = False
         self.sample_rate = sample_rate
         self.seconds = seconds
         self.batch_size = batch_size
@@ -421,11 +419,15 @@ class SpeechDataModule(pl.LightningDataModule):
             return batch
         with torch.no_grad():
             samples, features = self._augmented(batch)
-            clean = self._augmented(batch, noise=False)[1] if self.keep_clean else None
-        return batch._replace(features=features, clean=clean, waveforms=samples if self.keep_waveforms else None)
+        return batch._replace(features=features, waveforms=samples if self.keep_waveforms else None)
+
+    @torch.no_grad()
+    def with_and_without_noise(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Features (B, T, F) of a training batch's waveforms, augmented, and the same without background noise."""
+        return self._augmented(batch)[1], self._augmented(batch, noise=False)[1]
 
     def _augmented(self, batch: Batch, noise: bool = True) -> tuple[Tensor, Tensor]:
-        """A batch's waveforms (B, S) and features (B, T, F), augmented: alike with the background noise and without."""
+        """Waveforms (B, S) and features (B, T, F) of a batch, augmented alike with background noise and without."""
         generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
         samples = batch.waveforms.float() / INT16_SCALE
         if self.augment is not None:

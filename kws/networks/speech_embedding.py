@@ -197,7 +197,6 @@ class SpeechEmbeddingClassifier(Classifier):
         frozen: the first blocks that keep their weights in training, a number; true: the embedding, false: none.
         blocks: of the embedding that there are, of five.
         rate: share of the learning rate that the others learn with: they know much already, and shall not forget it.
-        detached: whether these others learn from `training.denoising` alone, and not from the labels.
         readout: see `Classifier`.
     """
 
@@ -212,7 +211,6 @@ class SpeechEmbeddingClassifier(Classifier):
         frozen: bool | int = True,
         blocks: int = len(BLOCKS),
         rate: float = 0.1,
-        detached: bool = False,
         readout: str = "best",
     ):
         super().__init__(readout)
@@ -240,7 +238,6 @@ class SpeechEmbeddingClassifier(Classifier):
             "frozen": frozen,
             "blocks": blocks,
             "rate": rate,
-            "detached": detached,
             "readout": readout,
         }
         embedding = layers(blocks)
@@ -248,7 +245,6 @@ class SpeechEmbeddingClassifier(Classifier):
         for layer in embedding[: len(kept)]:
             layer.requires_grad_(False)
         self.learns = len(kept) < len(embedding)
-        self.detached = detached
         self.embedding = nn.ModuleList(embedding).to(memory_format=torch.channels_last)
         channels, self.filters = EMBEDDING, FILTERS >> blocks
         if blocks < len(BLOCKS):
@@ -341,32 +337,27 @@ class SpeechEmbeddingClassifier(Classifier):
         frames = features.shape[1]
         if frames < STRIDE:
             return super().forward(features)
-        return self.judged(self.embedded(features), frames)
+        if self.learns and self.training:
+            self.settle()  # a few frames: it costs next to nothing
+        phase = (frames - 1) % STRIDE
+        dilation = 1 << sum(isinstance(layer, PoolingOverTime) for layer in self.embedding)
+        x = self.norm(self.embedded(features)[:, :, phase // dilation :: STRIDE // dilation])
+        for layer in self.head:
+            x = layer.after_rest(self.dropout(x), layer.frames - 1)
+            x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight)))
+        held = (torch.arange(frames, device=x.device) - phase).div(STRIDE, rounding_mode="floor").clamp(min=0)
+        return self.scores(x)[:, held]
 
     def embedded(self, features: Tensor) -> Tensor:
         """The embedding of whole clips: normalised features (B, T, F) to (B, E, T', F').
 
         Of every eighth frame, the last one among them; of a few blocks there are more frames.
         """
-        if self.learns and self.training:
-            self.settle()  # a few frames: it costs next to nothing
         phase = (features.shape[1] - 1) % STRIDE
         x = features[:, None].contiguous(memory_format=torch.channels_last)
         for layer in self.embedding:
             x = layer.decimated(x, phase)
         return x
-
-    def judged(self, embedding: Tensor, frames: int) -> Tensor:
-        """What the head says of `embedded` clips of so many frames: log-probabilities (B, T, C)."""
-        phase = (frames - 1) % STRIDE
-        dilation = 1 << sum(isinstance(layer, PoolingOverTime) for layer in self.embedding)
-        x = embedding.detach() if self.detached else embedding
-        x = self.norm(x[:, :, phase // dilation :: STRIDE // dilation])
-        for layer in self.head:
-            x = layer.after_rest(self.dropout(x), layer.frames - 1)
-            x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight)))
-        held = (torch.arange(frames, device=x.device) - phase).div(STRIDE, rounding_mode="floor").clamp(min=0)
-        return self.scores(x)[:, held]
 
     def scores(self, x: Tensor) -> Tensor:
         """(B, width, T, 1) to log-probabilities (B, T, C)."""

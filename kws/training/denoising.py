@@ -1,4 +1,4 @@
-"""A speech embedding that learns to hear in noise what the published one hears without.
+"""Before it learns words, a speech embedding learns to hear in noise what the published one hears without.
 
 The published embedding, as it came, hears each training clip without its background noise, and what it hears is the
 target of the embedding that hears the clip with it: distillation across conditions, as Li, Seltzer, Wang, Zhao and Gong
@@ -6,36 +6,44 @@ do with posteriors, "Large-Scale Domain Adaptation via Teacher-Student Learning"
 in it, so nothing is learned about words, or about the voices that say them.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from kws.data import SpeechDataModule
 from kws.networks.classifier import Classifier
-from kws.networks.speech_embedding import SpeechEmbeddingClassifier, pretrained
+from kws.networks.speech_embedding import SpeechEmbeddingClassifier, layers, pretrained
+from kws.spotter import Spotter
 from kws.support.errors import KwsError
+from kws.support.progress import bar
+from kws.training.recognizer import epochs
 
+FIRST = 2  # blocks that stay as they are; the others hold most of the weights and take less than half of the time
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
+SCALED_ON = 256  # clips of the validation split
+MEASURED = 20  # last batches, by which its figures are
 _LEAST = 1e-3  # of the mean variance: a channel that says nothing shall not count for much
 
 
-def check(classifier: Classifier, denoising: float) -> None:
+def check(classifier: Classifier, passes: int) -> None:
     """Whether there is an embedding that can learn so.
 
     Raises:
-        KwsError: there is none, or none of its blocks learns; or its blocks were to learn from nothing else.
+        KwsError: there is none, or no block of it is to learn.
     """
-    if not denoising:
-        if getattr(classifier, "detached", False) and classifier.learns:
-            raise KwsError("model.detached=true leaves blocks nothing to learn from; set training.denoising=1.")
-        return
-    if not isinstance(classifier, SpeechEmbeddingClassifier):
-        raise KwsError(f"training.denoising={denoising} is for model=speech_embedding; set it to 0.")
-    if not classifier.learns:
+    if not isinstance(passes, int) or passes < 0:
+        raise KwsError(f"training.denoising={passes} must be a whole number of passes over the clips, 0 for none.")
+    if passes and not isinstance(classifier, SpeechEmbeddingClassifier):
+        raise KwsError(f"training.denoising={passes} is for model=speech_embedding; set it to 0.")
+    if passes and classifier.settings["blocks"] <= FIRST:
         raise KwsError(
-            f"training.denoising={denoising} teaches blocks of the embedding, and model.frozen=true keeps all; "
-            "set model.frozen=2."
+            f"training.denoising={passes} teaches blocks behind the first {FIRST}, and "
+            f"model.blocks={classifier.settings['blocks']} has none; set it to 0."
         )
 
 
-class Denoising:
+class Distance:
     """How far an embedding in noise is from the published one without.
 
     Args:
@@ -45,7 +53,7 @@ class Denoising:
 
     @torch.no_grad()
     def __init__(self, classifier: SpeechEmbeddingClassifier, features: Tensor):
-        self.published = pretrained(**classifier.settings).requires_grad_(False).eval()
+        self.published = pretrained(**classifier.settings).requires_grad_(False).eval().to(features.device)
         variance = self.published.embedded(features).var(dim=(0, 2), keepdim=True)  # (1, E, 1, F')
         self.variance = variance.clamp(min=_LEAST * float(variance.mean()))
 
@@ -56,7 +64,57 @@ class Denoising:
             given: the learning embedding of clips with noise, (B, E, T', F').
             clean: normalised features of these clips without it, (B, T, F).
         """
-        self.published.to(clean.device)
         with torch.no_grad():
             wanted = self.published.embedded(clean)
-        return ((given - wanted).square() / self.variance.to(given.device)).mean()
+        return ((given - wanted).square() / self.variance).mean()
+
+
+@torch.random.fork_rng(devices=[])
+def denoise(spotter: Spotter, data: SpeechDataModule, passes: int) -> dict[str, Any]:
+    """Teach the embedding of a spotter in so many passes over the training clips, augmented; say what came of it.
+
+    Every process of a distributed training does the same by itself. The global generator stays where it is.
+
+    Returns:
+        ``passes``, and the ``distance`` in noise that is left, beside ``published``, that of the published embedding.
+
+    Raises:
+        KwsError: no background noise is added to the clips.
+    """
+    if data.augment is None or not data.augment.noisy:
+        raise KwsError(f"training.denoising={passes} needs clips with background noise; choose augment=people.")
+    classifier, normalization = spotter.classifier, spotter.normalization
+    device = next(classifier.parameters()).device
+    loader = data.loader("training", training=True, alone=True)
+    steps = passes * len(loader)
+    clips = torch.from_numpy(data.split_features("validation")[:SCALED_ON]).to(device)
+    distance = Distance(classifier, normalization(clips))
+    parameters = list(nn.ModuleList(classifier.embedding[len(layers(FIRST)) :]).parameters())
+    learned_before = [(parameter, parameter.requires_grad) for parameter in classifier.parameters()]
+    classifier.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, cycle_momentum=False)
+    found, published = [], []
+    with bar("An embedding learns what noise is", steps, True) as advance:
+        for number, batch in enumerate(epochs(loader, passes)):
+            batch = batch._replace(waveforms=batch.waveforms.to(device))
+            noisy, clean = map(normalization, data.with_and_without_noise(batch))
+            classifier.settle()
+            loss = distance(classifier.embedded(noisy), clean)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if number >= steps - MEASURED:
+                found.append(float(loss.detach()))
+                with torch.no_grad():
+                    published.append(float(distance(distance.published.embedded(noisy), clean)))
+            advance(1)
+    optimizer.zero_grad()
+    for parameter, learns in learned_before:
+        parameter.requires_grad_(learns)
+    classifier.settle()
+    means = {"distance": sum(found) / len(found), "published": sum(published) / len(published)}
+    return {"passes": passes, **means}

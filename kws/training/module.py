@@ -18,7 +18,8 @@ from kws.spotter.spotter import RESTING
 from kws.support.errors import KwsError
 from kws.training import schedule
 from kws.training.checkpoints import not_a_number
-from kws.training.denoising import Denoising, check
+from kws.training.denoising import check as denoising_check
+from kws.training.denoising import denoise
 from kws.training.detection_loss import detection_loss
 from kws.training.pauses import Pauses
 from kws.training.recognizer import Recognizer
@@ -26,7 +27,6 @@ from kws.training.teachers import Teachers
 
 UNHEARD = -30.0  # natural logarithm of what a label that is not asked for gets; finite, for label smoothing
 STATES = ("reset", "carry", "mixed")
-SCALED_ON = 256  # clips of the validation split
 
 
 class Mixed(NamedTuple):
@@ -62,7 +62,7 @@ class SpotterModule(pl.LightningModule):
         detection_seconds: over which it averages posteriors, as the decoder will.
         detection_slack: seconds of the next clip in which a word may still be recognised.
         alarm_weight: of false alarms in it; 1 for as much as a miss.
-        denoising: weight of what a speech embedding learns about noise, `Denoising`, beside the rest; 0 for nothing.
+        denoising: passes over the training clips in which a speech embedding first learns what noise is, `denoise`.
         new_cycle: a resumed run begins its schedule anew, over the steps that are left, with the optimizer's values of
             now.
     """
@@ -85,7 +85,7 @@ class SpotterModule(pl.LightningModule):
         detection_seconds: float = 0.2,
         detection_slack: float = 0.25,
         alarm_weight: float = 1.0,
-        denoising: float = 0.0,
+        denoising: int = 0,
         new_cycle: bool = False,
     ):
         super().__init__()
@@ -140,16 +140,12 @@ class SpotterModule(pl.LightningModule):
             ("detection_seconds", detection_seconds),
             ("detection_slack", detection_slack),
             ("alarm_weight", alarm_weight),
-            ("denoising", denoising),
         ):
             if not value >= 0:
                 raise KwsError(f"training.{name}={value} must be 0 or more.")
         self.detection, self.alarm_weight = detection, alarm_weight
-        check(spotter.classifier, denoising)
-        if denoising and state != "reset":
-            raise KwsError(f"training.denoising={denoising} is for clips by themselves; set training.state=reset.")
+        denoising_check(spotter.classifier, denoising)
         self.denoising = denoising
-        self.distance: Denoising | None = None
         hop = spotter.featurizer.hop_seconds
         self.detection_window = max(1, round(detection_seconds / hop))
         self.detection_slack = round(detection_slack / hop)
@@ -172,14 +168,6 @@ class SpotterModule(pl.LightningModule):
         data = self.trainer.datamodule
         data.keep_waveforms |= self.teachers is not None
         self.unrecorded = torch.tensor([label in data.corpus.unrecorded for label in self.spotter.labels])
-        if self.denoising:
-            if data.augment is None or not data.augment.noisy:
-                raise KwsError(
-                    f"training.denoising={self.denoising} needs clips with background noise; choose augment=people."
-                )
-            data.keep_clean = True
-            clips = torch.from_numpy(data.split_features("validation")[:SCALED_ON])
-            self.distance = Denoising(self.spotter.classifier, self.spotter.normalization(clips))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and, stepping once a batch, scheduler."""
@@ -280,13 +268,11 @@ class SpotterModule(pl.LightningModule):
         lanes = max(len(batch.labels) // self.joined, 1)
         clips = min(lanes * self.joined, len(batch.labels))
         labels = batch.labels[:clips]
+        features = self.spotter.normalization(batch.features[:clips])  # (B, T, F)
         mixed = self.mix(clips)
-        features = self.sequences(batch.features[:clips], mixed, lanes)  # (L, J·T, F)
-        if self.distance is None:
-            heard = self.listen(features)  # (L, J·T, C)
-        else:
-            embedding = self.spotter.classifier.embedded(features)
-            heard = self.spotter.classifier.judged(embedding, features.shape[1])
+        if mixed is not None:
+            features = torch.lerp(features[mixed.partner], features, mixed.share[:, None, None])
+        heard = self.listen(features.reshape(lanes, -1, features.shape[-1]))  # (L, J·T, C)
         frames = heard.reshape(clips, -1, heard.shape[-1])  # (B, T, C)
         answers = log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
         if batch.recorded is not None:
@@ -308,19 +294,9 @@ class SpotterModule(pl.LightningModule):
                     self.alarm_weight,
                 ).mean()
             )
-        if self.distance is not None:
-            clean = self.sequences(batch.clean[:clips], mixed, lanes)
-            loss = loss + self.denoising * self.distance(embedding, clean)
         self.training_clips.update(log_probabilities.detach(), labels)
         self.note(loss.detach(), clips, batch_idx)
         return loss
-
-    def sequences(self, features: Tensor, mixed: Mixed | None, lanes: int) -> Tensor:
-        """Raw features of clips (B, T, F), normalised, mixed, and joined in so many lanes: (L, B / L · T, F)."""
-        features = self.spotter.normalization(features)
-        if mixed is not None:
-            features = torch.lerp(features[mixed.partner], features, mixed.share[:, None, None])
-        return features.reshape(lanes, -1, features.shape[-1])
 
     def note(self, loss: Tensor, clips: int, batch: int) -> None:
         """Keep a batch's loss for the epoch's mean, and show it now and then: Lightning's own `log` takes longer.
@@ -361,8 +337,16 @@ class SpotterModule(pl.LightningModule):
         return self.earlier_seconds + (time.perf_counter() - self.started if self.started is not None else 0.0)
 
     def on_fit_start(self) -> None:
-        """The clock starts; a teacher that does not know the words yet learns them."""
+        """The clock starts; an embedding learns what noise is, and a teacher the words, unless they know."""
         self.started = time.perf_counter()
+        if self.denoising and "denoised" not in self.spotter.about:
+            self.spotter.to(self.trainer.strategy.root_device)
+            found = denoise(self.spotter, self.trainer.datamodule, self.denoising)
+            self.spotter.about["denoised"] = found
+            left = found["distance"] / found["published"]
+            print(
+                f"In noise the embedding is now {left:.0%} as far from what it hears without as the published one is."
+            )
         if self.recognizer is not None:
             self.recognizer.learn(self.trainer.datamodule, self.unrecorded)
 
@@ -430,6 +414,8 @@ class SpotterModule(pl.LightningModule):
         torch.set_rng_state(checkpoint["random_state"])
         self.fitted = checkpoint.get("fitted", {})
         self.earlier_seconds = checkpoint.get("seconds", 0.0)
+        if "denoised" in checkpoint["spotter_settings"]["about"]:
+            self.spotter.about["denoised"] = checkpoint["spotter_settings"]["about"]["denoised"]
         if self.recognizer is not None and "recognizer" in checkpoint:
             self.recognizer.restore(checkpoint["recognizer"])
         if self.new_cycle:

@@ -144,6 +144,7 @@ def train(config: DictConfig) -> float:
         "training": {
             "seconds": seconds,
             "resumed": checkpoint is not None,
+            "denoised": spotter.about.get("denoised"),
             **fitted,
         },
         "finetuned": spotter.about.get("finetuned"),

@@ -1,30 +1,32 @@
 """An embedding that learns to hear in noise what the published one hears without, and nothing of the labels."""
 
+import json
 from functools import partial
 
 import pytest
 import torch
 
-from kws.data import Batch
+from kws.corpus import FolderCorpus
+from kws.data import SpeechDataModule
 from kws.data.augment import Augment, BackgroundNoise, Gain, RandomEqualizer, SpeedPitch, TimeShift
-from kws.networks.speech_embedding import pretrained
+from kws.networks.speech_embedding import layers, pretrained
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
 from kws.training import denoising
-from kws.training.denoising import Denoising
+from kws.training.denoising import Distance, denoise
 from kws.training.module import SpotterModule
-from kws.training.run import SPOTTER
+from kws.training.run import RESULTS, SPOTTER
 from tests.networks.test_speech_embedding import drawn, featurizer, needs_weights
 from tests.scripts import call, tone_corpus
 from tests.training.test_targets import spotter
 
-LABELS = ("_silence_", "a", "b")
+KEPT = len(layers(denoising.FIRST))
 
 
 def alive(**settings):
     """A network whose embedding is not nearly the same whatever it hears."""
-    torch.manual_seed(1)
     network = drawn(**settings).float().train()
+    torch.manual_seed(1)
     for layer in network.embedding:
         for weight in layer.parameters():
             if weight.dim() == 4:
@@ -39,28 +41,35 @@ def published(monkeypatch):
     monkeypatch.setattr(denoising, "pretrained", alive)
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return tone_corpus(tmp_path_factory.mktemp("corpus"), clips=8)
+
+
+@pytest.fixture
+def data(corpus, tmp_path):
+    made = SpeechDataModule(
+        FolderCorpus(corpus),
+        featurizer(8000),
+        Augment(8000, [TimeShift(0.1), BackgroundNoise(0, 10, 1.0)]),
+        seconds=0.5,
+        batch_size=6,
+        cache_dir=tmp_path,
+    )
+    made.prepare_data()
+    return made
+
+
 def learner(**settings):
-    settings = {"input_size": 32, "num_classes": 3, "blocks": 3, "width": 8, "dropout": 0.0, "frozen": 1, **settings}
+    settings = {"input_size": 32, "num_classes": 3, "blocks": 3, "width": 8, "sample_rate": 8000, **settings}
     network = alive(**settings)
-    made = Spotter(featurizer(), network, LABELS).train()
+    made = Spotter(featurizer(8000), network, ("high", "low", "mid"))
     made.normalization.fix(*network.fixed_normalization)
     return made
 
 
-def module(made, **settings):
-    trained = SpotterModule(made, torch.optim.SGD, **{"denoising": 1.0, **settings})
-    trained.distance = Denoising(made.classifier, torch.randn(4, 40, 32))
-    return trained
-
-
-def batch(seed=1, clips=8, frames=40):
-    generator = torch.Generator().manual_seed(seed)
-    features, clean = torch.randn(2, clips, frames, 32, generator=generator)
-    return Batch(features, None, torch.arange(clips) % 3, clean=clean)
-
-
-def gradients(network, part):
-    return [0.0 if p.grad is None else p.grad.abs().sum().item() for p in getattr(network, part).parameters()]
+def weights(network):
+    return [parameter.detach().clone() for parameter in network.parameters()]
 
 
 def test_the_same_draws_with_noise_and_without():
@@ -87,9 +96,9 @@ def test_the_same_draws_with_noise_and_without():
 
 
 def test_the_distance_is_zero_of_the_same_and_one_of_the_mean(published):
-    network = alive(blocks=3, frozen=1)
+    network = alive(blocks=3)
     features = torch.randn(64, 80, 32)
-    distance = Denoising(network, features)
+    distance = Distance(network, features)
     embedding = network.embedded(features)
     assert distance(embedding, features).item() < 1e-10
     other = embedding + 0.5 * embedding.transpose(1, 2).flatten(0, 1).std(0)[:, None]
@@ -98,110 +107,90 @@ def test_the_distance_is_zero_of_the_same_and_one_of_the_mean(published):
     assert distance(mean, features).item() == pytest.approx(1, rel=1e-2)
 
 
-def test_a_channel_that_says_nothing_counts_for_little(published):
-    network = alive(blocks=1, frozen=0)
-    with torch.no_grad():  # what is in front of the poolings: constant
-        network.embedding[2].convolution.weight[0] = 0
-    features = torch.randn(4, 40, 32)
-    assert Denoising(network, features).variance.min() > 0
+def test_a_channel_that_says_nothing_counts_for_little(published, monkeypatch):
+    def constant(**settings):
+        network = alive(**settings)
+        with torch.no_grad():
+            network.embedding[2].convolution.weight[0] = 0  # the last one in front of the poolings
+        return network
+
+    monkeypatch.setattr(denoising, "pretrained", constant)
+    variance = Distance(alive(blocks=1), torch.randn(4, 40, 32)).variance
+    assert variance.min() > 0
+    assert variance[:, 0].max() < 2e-3 * variance.mean()
 
 
-@pytest.mark.parametrize("detached", [True, False])
-def test_what_learns_from_what(published, detached):
-    made = learner(detached=detached)
-    network, clips = made.classifier, batch()
-    trained = module(made, denoising=0.7)
-    loss = trained.training_step(clips, 0)
-    loss.backward()
-    frozen = sum(p.numel() > 0 and not p.requires_grad for p in network.embedding.parameters())
-    assert 0 < frozen < len(gradients(network, "embedding"))
-    both = gradients(network, "embedding")[frozen:]
-    assert all(both) and not any(gradients(network, "embedding")[:frozen])
-    assert all(gradients(network, "linear"))
+@pytest.mark.parametrize("frozen", [True, 2, 0])
+def test_the_last_blocks_come_nearer_and_nothing_else_changes(published, data, frozen):
+    made = learner(frozen=frozen)
+    before, learned = weights(made.classifier), [p.requires_grad for p in made.classifier.parameters()]
+    kept = len(list(made.classifier.embedding[:KEPT].parameters()))
+    last = len(list(made.classifier.embedding.parameters()))
+    state = torch.get_rng_state()
+    found = denoise(made, data, 6)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert found["passes"] == 6
+    assert 0 < found["distance"] < 0.95 * found["published"]
+    after = weights(made.classifier)
+    assert [not torch.equal(one, other) for one, other in zip(before, after, strict=True)] == [
+        kept <= number < last for number in range(len(before))
+    ]
+    assert [p.requires_grad for p in made.classifier.parameters()] == learned
+    assert all(p.grad is None for p in made.classifier.parameters())
 
-    network.zero_grad()
-    features = made.normalization(clips.features)
-    embedding = network.embedded(features)
-    far = 0.7 * trained.distance(embedding, made.normalization(clips.clean))
-    answers = network.readout(network.judged(embedding, 40))
-    torch.testing.assert_close(loss, far + trained.loss(answers, clips.labels))
-    far.backward()
-    alone = gradients(network, "embedding")[frozen:]
-    assert (alone == pytest.approx(both, rel=1e-4)) == detached
+    rest = made.classifier.embedding[KEPT + 1].rest.clone()  # what it makes of silence by now
+    made.classifier.settle()
+    assert torch.equal(rest, made.classifier.embedding[KEPT + 1].rest)
 
-
-def test_clean_clips_are_joined_and_mixed_as_the_others_are(published):
-    made, clips = learner(detached=True), batch()
-    trained = module(made, joined=4, mixup=0.4)
-    seen = []
-    trained.distance = lambda given, clean: seen.append(clean) or given.sum() * 0
-    torch.manual_seed(3)
-    trained.training_step(clips, 0)
-    torch.manual_seed(3)
-    mixed = trained.mix(8)
-    torch.testing.assert_close(seen[0], trained.sequences(clips.clean, mixed, 2))
-    assert seen[0].shape == (2, 160, 32)
+    again = learner(frozen=frozen)
+    assert denoise(again, data, 6) == found
+    assert all(torch.equal(one, other) for one, other in zip(after, weights(again.classifier), strict=True))
 
 
-def test_the_steps_bring_it_nearer(published):
-    torch.manual_seed(0)
-    made, clips = learner(detached=True, frozen=0, blocks=2), batch(clips=16)
-    clips = clips._replace(features=clips.clean + 0.5 * torch.randn_like(clips.clean))
-    trained = module(made)
-    optimizer = torch.optim.AdamW(made.classifier.parameters(), 1e-4)
-
-    def distance():
-        embedding = made.classifier.embedded(made.normalization(clips.features))
-        return trained.distance(embedding, made.normalization(clips.clean)).item()
-
-    first = distance()
-    for step in range(30):
-        optimizer.zero_grad()
-        trained.training_step(clips, step).backward()
-        optimizer.step()
-    assert distance() < 0.95 * first
+@pytest.mark.parametrize("augment", [None, Augment(8000, [TimeShift(0.1)]), Augment(8000, [BackgroundNoise(0, 9, 0)])])
+def test_without_noise_there_is_nothing_to_learn(published, data, augment):
+    data.augment = augment
+    with pytest.raises(KwsError, match=r"training.denoising=2 needs clips with background noise.*augment=people"):
+        denoise(learner(), data, 2)
 
 
 @pytest.mark.parametrize(
-    ("made", "settings", "said"),
+    ("made", "passes", "said"),
     [
-        (spotter, {"denoising": 1.0}, "training.denoising=1.0 is for model=speech_embedding"),
-        (partial(learner, frozen=True), {"denoising": 2.0}, r"model.frozen=true keeps all; set model.frozen=2"),
-        (partial(learner, detached=True), {"denoising": 0.0}, r"model.detached=true.*set training.denoising=1"),
-        (learner, {"denoising": -1.0}, "training.denoising=-1.0 must be 0 or more"),
-        (learner, {"state": "mixed"}, "training.denoising=1.0 is for clips by themselves; set training.state=reset"),
+        (spotter, 1, "training.denoising=1 is for model=speech_embedding"),
+        (partial(learner, blocks=2), 3, r"training.denoising=3 .*model.blocks=2 has none; set it to 0"),
+        (learner, -1, "training.denoising=-1 must be a whole number"),
+        (learner, 0.5, "training.denoising=0.5 must be a whole number"),
     ],
 )
-def test_what_is_refused(made, settings, said):
+def test_what_is_refused(made, passes, said):
     with pytest.raises(KwsError, match=said):
-        SpotterModule(made(), torch.optim.SGD, **{"denoising": 1.0, **settings})
-
-
-def test_a_frozen_embedding_may_be_detached():
-    SpotterModule(learner(frozen=True, detached=True), torch.optim.SGD)
+        SpotterModule(made(), torch.optim.SGD, denoising=passes)
 
 
 @needs_weights
-def test_from_the_command_line_and_resumed(tmp_path, monkeypatch):
+def test_from_the_command_line_and_resumed(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
-    corpus = tone_corpus(tmp_path / "corpus", clips=8)
     settings = [
         "experiment=own_words", "data=folder", f"data.root={corpus}", "data.sample_rate=8000", "export=[]",
-        "data.silence_share=0", "data.batch_size=6", "model.width=8", "model.detached=true", "training.denoising=1",
+        "data.seconds=0.5", "data.silence_share=0", "data.batch_size=6", "model.width=8", "model.frozen=true",
+        "training.denoising=2", "trainer.max_epochs=2",
     ]  # fmt: skip
 
     def train(run, *more):
-        return call("train", *settings, f"hydra.run.dir={tmp_path / run}", "trainer.max_epochs=2", *more)
+        return call("train", *settings, f"hydra.run.dir={tmp_path / run}", *more)
 
-    refused = train("bare", "augment=none")
-    assert refused.status != 0
-    assert "training.denoising=1 needs clips with background noise; choose augment=people" in refused.err
     whole = train("whole")
     assert whole.status == 0, whole.err
-    trained = Spotter.load(tmp_path / "whole" / SPOTTER).state_dict()
-    before = pretrained(**Spotter.load(tmp_path / "whole" / SPOTTER).classifier.settings).state_dict()
-    changed = [not torch.equal(trained[f"classifier.{name}"], before[name]) for name in before if "convolution" in name]
-    assert any(changed) and not all(changed)
+    made = Spotter.load(tmp_path / "whole" / SPOTTER)
+    assert made.about["denoised"]["passes"] == 2
+    assert "In noise the embedding is now" in whole.out
+    results = json.loads((tmp_path / "whole" / RESULTS).read_text())
+    assert results["training"]["denoised"] == made.about["denoised"]
+    trained, before = made.classifier.embedding, pretrained(**made.classifier.settings).embedding
+    for number, (one, other) in enumerate(zip(trained, before, strict=True)):
+        for name, weight in one.named_parameters():
+            assert torch.equal(weight, dict(other.named_parameters())[name]) == (number < KEPT), (number, name)
 
     step, steps = SpotterModule.training_step, []
 
@@ -214,7 +203,10 @@ def test_from_the_command_line_and_resumed(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(SpotterModule, "training_step", interrupted)
         assert train("half").status != 0
-    done = call("train", f"resume={tmp_path / 'half'}")
+    with monkeypatch.context() as patched:
+        patched.setattr("kws.training.module.denoise", lambda *_: pytest.fail("it knows what noise is"))
+        done = call("train", f"resume={tmp_path / 'half'}")
     assert done.status == 0, done.err
-    again = Spotter.load(tmp_path / "half" / SPOTTER).state_dict()
-    assert all(torch.equal(again[name], trained[name]) for name in trained)
+    again = Spotter.load(tmp_path / "half" / SPOTTER)
+    assert again.about["denoised"] == made.about["denoised"]
+    assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in made.state_dict().items())
