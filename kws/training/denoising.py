@@ -6,8 +6,11 @@ do with posteriors, "Large-Scale Domain Adaptation via Teacher-Student Learning"
 in it, so nothing is learned about words, or about the voices that say them.
 """
 
+import time
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +19,6 @@ from kws.networks.classifier import Classifier
 from kws.networks.speech_embedding import SpeechEmbeddingClassifier, layers, pretrained
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
-from kws.support.progress import bar
-from kws.training.recognizer import epochs
 
 FIRST = 2  # blocks that stay as they are; the others hold most of the weights and take less than half of the time
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
@@ -70,10 +71,13 @@ class Distance:
 
 
 @torch.random.fork_rng(devices=[])
-def denoise(spotter: Spotter, data: SpeechDataModule, passes: int) -> dict[str, Any]:
+def denoise(
+    spotter: Spotter, data: SpeechDataModule, passes: int, say: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Teach the embedding of a spotter in so many passes over the training clips, augmented; say what came of it.
 
-    Every process of a distributed training does the same by itself. The global generator stays where it is.
+    Every process of a distributed training does the same by itself. The global generator stays where it is. `say` is
+    given a line after each pass.
 
     Returns:
         ``passes``, and the ``distance`` in noise that is left, beside ``published``, that of the published embedding.
@@ -96,9 +100,10 @@ def denoise(spotter: Spotter, data: SpeechDataModule, passes: int) -> dict[str, 
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, cycle_momentum=False)
-    found, published = [], []
-    with bar("An embedding learns what noise is", steps, True) as advance:
-        for number, batch in enumerate(epochs(loader, passes)):
+    far, published, started = [], [], time.perf_counter()
+    for done in range(passes):
+        loader.sampler.set_epoch(done)
+        for batch in loader:
             batch = batch._replace(waveforms=batch.waveforms.to(device))
             noisy, clean = map(normalization, data.with_and_without_noise(batch))
             classifier.settle()
@@ -107,14 +112,18 @@ def denoise(spotter: Spotter, data: SpeechDataModule, passes: int) -> dict[str, 
             loss.backward()
             optimizer.step()
             schedule.step()
-            if number >= steps - MEASURED:
-                found.append(float(loss.detach()))
+            far.append(float(loss.detach()))
+            if len(far) > steps - MEASURED:
                 with torch.no_grad():
                     published.append(float(distance(distance.published.embedded(noisy), clean)))
-            advance(1)
+        mean, seconds = np.mean(far[-len(loader) :]), time.perf_counter() - started
+        say(f"noise {done + 1:3d}/{passes} · distance {mean:.3f} · {seconds / (done + 1):.1f} s")
     optimizer.zero_grad()
     for parameter, learns in learned_before:
         parameter.requires_grad_(learns)
     classifier.settle()
-    means = {"distance": sum(found) / len(found), "published": sum(published) / len(published)}
-    return {"passes": passes, **means}
+    return {
+        "passes": passes,
+        "distance": float(np.mean(far[-MEASURED:])),
+        "published": float(np.mean(published)),
+    }

@@ -127,7 +127,9 @@ def test_the_last_blocks_come_nearer_and_nothing_else_changes(published, data, f
     kept = len(list(made.classifier.embedding[:KEPT].parameters()))
     last = len(list(made.classifier.embedding.parameters()))
     state = torch.get_rng_state()
-    found = denoise(made, data, 6)
+    said = []
+    found = denoise(made, data, 6, said.append)
+    assert [line.split(" · ")[0] for line in said] == [f"noise   {number}/6" for number in range(1, 7)]
     assert torch.equal(torch.get_rng_state(), state)
     assert found["passes"] == 6
     assert 0 < found["distance"] < 0.95 * found["published"]
