@@ -77,26 +77,20 @@ class Augment:
             if isinstance(augmentation, SpecAugment):
                 augmentation.fill = mean
 
-    def waveforms(self, waveforms: Tensor, generator: Generator) -> Tensor:
-        """Augmented (B, S) waveforms, cut off at full scale as a recorder would."""
+    def waveforms(self, waveforms: Tensor, generator: Generator, noise: bool = True) -> Tensor:
+        """Augmented (B, S) waveforms, cut off at full scale as a recorder would; the same without noise, if wanted."""
         if not self.of_waveforms:
             return waveforms
         for augmentation in self.of_waveforms:
-            waveforms = augmentation(waveforms, generator, self.sample_rate)
+            changed = augmentation(waveforms, generator, self.sample_rate)
+            if noise or not isinstance(augmentation, BackgroundNoise):  # which has made its draws all the same
+                waveforms = changed
         return waveforms.clamp(-1.0, 1.0)
 
     @property
     def noisy(self) -> bool:
         """Whether background noise is added to any clip."""
         return any(isinstance(added, BackgroundNoise) and added.probability > 0 for added in self.of_waveforms)
-
-    def without_noise(self, waveforms: Tensor, generator: Generator) -> Tensor:
-        """What `waveforms` makes of them with a generator in the same state, but for the background noise."""
-        for augmentation in self.of_waveforms:
-            changed = augmentation(waveforms, generator, self.sample_rate)
-            if not isinstance(augmentation, BackgroundNoise):  # which has made its draws all the same
-                waveforms = changed
-        return waveforms.clamp(-1.0, 1.0)
 
     def features(self, features: Tensor, generator: Generator) -> Tensor:
         """Augmented (B, T, F) features."""

@@ -431,8 +431,7 @@ class SpeechDataModule(pl.LightningDataModule):
         generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
         samples = batch.waveforms.float() / INT16_SCALE
         if self.augment is not None:
-            augmented = self.augment.waveforms if noise else self.augment.without_noise
-            samples = augmented(samples, generator)
+            samples = self.augment.waveforms(samples, generator, noise)
         features = self.featurizer.to(samples.device)(samples)
         if self.augment is not None:
             features = self.augment.features(features, generator)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kws.data import SpeechDataModule
 from kws.networks.classifier import Classifier
@@ -93,7 +93,7 @@ def denoise(
     steps = passes * len(loader)
     clips = torch.from_numpy(data.split_features("validation")[:SCALED_ON]).to(device)
     distance = Distance(classifier, normalization(clips))
-    parameters = list(nn.ModuleList(classifier.embedding[len(layers(FIRST)) :]).parameters())
+    parameters = list(classifier.embedding[len(layers(FIRST)) :].parameters())
     learned_before = [(parameter, parameter.requires_grad) for parameter in classifier.parameters()]
     classifier.requires_grad_(False)
     for parameter in parameters:
