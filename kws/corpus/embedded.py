@@ -268,9 +268,7 @@ class EmbeddedCorpus:
         with Espeak() as espeak:
             say = self._sayer(espeak, speaker)
             # In just this order: what espeak-ng says depends on all that it was asked before.
-            readings = [
-                (word, self._phonemes(espeak, text, speaker)) for word in self.words for text in self.readings[word]
-            ]
+            readings = self._phonemes(espeak, speaker.accent)
             keywords = [phonemes for _, phonemes in readings]
             neighbours = Neighbours(keywords, [espeak.phonemes(word, speaker.accent) for word in words])
             spoken = {text: espeak.phonemes(text, speaker.accent) for text in words}
@@ -291,10 +289,14 @@ class EmbeddedCorpus:
         """Words of which a speaker says some."""
         return everyday(self.words, WORDS)
 
-    def _phonemes(self, espeak: Espeak, reading: str, speaker: Voice) -> tuple[str, ...]:
-        if reading.startswith("[["):
-            return tuple(re.split(r"[| ]", reading.strip("[]")))
-        return tuple(without_switches(espeak.phonemes(reading, speaker.accent)))
+    def _phonemes(self, espeak: Espeak, accent: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Each reading of each word: the word, and its sounds."""
+        found = []
+        for word in self.words:
+            for text in self.readings[word]:
+                given = re.split(r"[| ]", text.strip("[]")) if text.startswith("[[") else None
+                found.append((word, tuple(given or without_switches(espeak.phonemes(text, accent)))))
+        return found
 
     def _write_noise(self, folder: Path, voices: Sequence[Voice]) -> None:
         length = _NOISE_SECONDS * SAMPLE_RATE

@@ -17,6 +17,7 @@ from kws.corpus.neural_speakers import NeuralVoice, choose_neural_voices
 from kws.corpus.other_words import part_of
 from kws.corpus.pronunciations import check_pronunciations, notation, readings, shown
 from kws.corpus.running_speech import RunningSpeech, check_frequent_words, unsaid
+from kws.corpus.similar_words import nearest
 from kws.corpus.speakers import Voice
 from kws.corpus.synthetic_clips import trim
 from kws.support.errors import KwsError
@@ -30,6 +31,7 @@ _TABLE_ACCENTS = 2  # of a language, in whose sounds pronunciations are read
 _MANY_NEURAL = 4  # speakers from which on several processes are worth their start
 _FORMAT = 1  # raise it whenever the same settings make other clips
 _PARTS_FORMAT = 1  # the same, of parts of phrases
+_SIMILAR_FORMAT = 1  # the same, of similar words
 
 
 class SpokenCorpus(EmbeddedCorpus):
@@ -48,6 +50,7 @@ class SpokenCorpus(EmbeddedCorpus):
             of them; else they are everyday English ones, read as if they were written in the language.
         phrase_parts: share of the voices that train which, beside other words, say a part of each phrase that is no
             keyword: its beginning or its end alone, or the phrase with another word in the place of one.
+        similar_words: clips, by each voice that trains, of frequent words that sound like a keyword.
 
     The others are those of `EmbeddedCorpus`.
     """
@@ -73,6 +76,7 @@ class SpokenCorpus(EmbeddedCorpus):
         cache: str | Path | None = None,
         frequent_words: int = 0,
         phrase_parts: float = 0.0,
+        similar_words: int = 0,
     ):
         super().__init__(root, words, speakers, takes, other_words, silence_share, running_speech, seed, workers)
         self.voices = _check_voices(voices)
@@ -99,6 +103,10 @@ class SpokenCorpus(EmbeddedCorpus):
             raise KwsError(f"data.phrase_parts={phrase_parts} must be 0 to 1, a share of the voices")
         phrases = [word for word in self.words if len(word.split()) > 1]
         self.phrases, self.phrase_parts = phrases if other_words and phrase_parts else [], phrase_parts
+        if similar_words < 0:
+            raise KwsError(f"data.similar_words={similar_words} must be 0 or more clips by each voice")
+        self.similar_words = similar_words if self.frequent_words else 0
+        self._similar: dict[str, list[str]] = {}
         self._frequent: FrequentWords | None = None
         self._files: kokoro.KokoroFiles | None = None
         self._told = False
@@ -113,6 +121,8 @@ class SpokenCorpus(EmbeddedCorpus):
             self.settings["frequent_words"] = self.frequent_words
         if self.phrases:
             self.settings |= {"phrase_parts": phrase_parts, "parts": _PARTS_FORMAT}
+        if self.similar_words:
+            self.settings |= {"similar_words": similar_words, "similar": _SIMILAR_FORMAT}
         if "kokoro" in self.voices:
             self.settings |= {"neural_speakers": neural_speakers, "kokoro": kokoro.KEY}
 
@@ -142,6 +152,8 @@ class SpokenCorpus(EmbeddedCorpus):
     def _voices(self) -> list[Voice | NeuralVoice]:
         if self.frequent_words:
             self._frequent = frequent_words(self.language, self.frequent_words, unsaid(self.words).union(self.words))
+        if self.similar_words:
+            self._similar = self._sounding_alike(self._frequent.words)
         chosen = super()._voices() if "espeak" in self.voices else []
         if "kokoro" in self.voices:
             self._files = kokoro.prepare(self.cache)
@@ -152,7 +164,33 @@ class SpokenCorpus(EmbeddedCorpus):
         return super()._other_words(generator) if self._frequent is None else self._frequent.some(generator)
 
     def _speak_others(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
-        return super()._speak_others(folder, speaker) + self._speak_parts(folder, speaker)
+        others = super()._speak_others(folder, speaker) + self._speak_parts(folder, speaker)
+        return others + self._speak_similar(folder, speaker)
+
+    def _sounding_alike(self, words: Sequence[str]) -> dict[str, list[str]]:
+        """Of each keyword, those of the words that sound most like it, as the language's first accent says them."""
+        accent = self.accents[0]
+        with Espeak() as espeak:
+            readings = self._phonemes(espeak, accent)
+            said = [espeak.phonemes(word, accent) for word in words]
+        found: dict[str, list[str]] = {word: [] for word in self.words}
+        for word, phonemes in readings:
+            found[word] += [words[number] for number in nearest(phonemes, said) if words[number] not in found[word]]
+        return {word: alike for word, alike in found.items() if alike}
+
+    def _speak_similar(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
+        """Write a training speaker's clips of words that sound like keywords. Hands back their names below `folder`."""
+        if not self._similar or speaker.split != "training":
+            return []
+        generator, names = self._generator(speaker.identity, "similar words"), []
+        with Espeak() as espeak:
+            say = self._sayer(espeak, speaker)
+            for number in range(self.similar_words):
+                word = str(generator.choice(list(self._similar)))
+                speech = say(str(generator.choice(self._similar[word])), generator)
+                names.append(f"like {word}/{speaker.identity}_nohash_{number}.wav")
+                self._write_clip(folder / names[-1], speech, generator)
+        return names
 
     def _speak_parts(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
         """Write what a training speaker may say of each phrase without saying it. Hands back names below `folder`."""
