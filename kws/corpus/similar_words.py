@@ -7,8 +7,8 @@ import numpy as np
 from kws.corpus.espeak import unstressed
 from kws.corpus.other_words import VOWELS, Phonemes
 
+NEAREST = 40  # words for each keyword
 _ALIKE = 1.0  # what is nearer than this may be the keyword in another accent
-_LIKE = 0.4  # of a keyword's sounds; what is farther is no more like it than many other words are
 
 
 def distances(keyword: Phonemes, words: Sequence[Phonemes]) -> np.ndarray:
@@ -36,9 +36,8 @@ def distances(keyword: Phonemes, words: Sequence[Phonemes]) -> np.ndarray:
     return row[lengths, np.arange(len(words))]
 
 
-def similar(keyword: Phonemes, words: Sequence[Phonemes]) -> list[int]:
-    """Which words are like a keyword without being as good as it, the nearest first; of equals the first."""
+def nearest(keyword: Phonemes, words: Sequence[Phonemes], count: int = NEAREST) -> list[int]:
+    """Which words are nearest to a keyword without being as good as it, the nearest first; of equals the first."""
     away = distances(keyword, words)
     order = np.argsort(away, kind="stable")
-    farthest = max(_ALIKE, _LIKE * len(keyword))
-    return [int(number) for number in order if _ALIKE <= away[number] <= farthest]
+    return [int(number) for number in order if away[number] >= _ALIKE][:count]

@@ -17,7 +17,7 @@ from kws.corpus.neural_speakers import NeuralVoice, choose_neural_voices
 from kws.corpus.other_words import part_of
 from kws.corpus.pronunciations import check_pronunciations, notation, readings, shown
 from kws.corpus.running_speech import RunningSpeech, check_frequent_words, unsaid
-from kws.corpus.similar_words import similar
+from kws.corpus.similar_words import nearest
 from kws.corpus.speakers import Voice
 from kws.corpus.synthetic_clips import trim
 from kws.support.errors import KwsError
@@ -31,7 +31,7 @@ _TABLE_ACCENTS = 2  # of a language, in whose sounds pronunciations are read
 _MANY_NEURAL = 4  # speakers from which on several processes are worth their start
 _FORMAT = 1  # raise it whenever the same settings make other clips
 _PARTS_FORMAT = 1  # the same, of parts of phrases
-_SIMILAR_FORMAT = 2  # the same, of similar words
+_SIMILAR_FORMAT = 1  # the same, of similar words
 
 
 class SpokenCorpus(EmbeddedCorpus):
@@ -106,7 +106,7 @@ class SpokenCorpus(EmbeddedCorpus):
         if similar_words < 0:
             raise KwsError(f"data.similar_words={similar_words} must be 0 or more clips by each voice")
         self.similar_words = similar_words if self.frequent_words else 0
-        self._similar: list[tuple[str, str]] = []  # each such word, and the keyword
+        self._similar: dict[str, list[str]] = {}
         self._frequent: FrequentWords | None = None
         self._files: kokoro.KokoroFiles | None = None
         self._told = False
@@ -167,14 +167,16 @@ class SpokenCorpus(EmbeddedCorpus):
         others = super()._speak_others(folder, speaker) + self._speak_parts(folder, speaker)
         return others + self._speak_similar(folder, speaker)
 
-    def _sounding_alike(self, words: Sequence[str]) -> list[tuple[str, str]]:
-        """Those of the words that sound like a keyword as the language's first accent says them, and the keyword."""
+    def _sounding_alike(self, words: Sequence[str]) -> dict[str, list[str]]:
+        """Of each keyword, those of the words that sound most like it, as the language's first accent says them."""
         accent = self.accents[0]
         with Espeak() as espeak:
             readings = self._phonemes(espeak, accent)
             said = [espeak.phonemes(word, accent) for word in words]
-        found = {words[number]: word for word, phonemes in readings for number in similar(phonemes, said)}
-        return sorted(found.items())
+        found: dict[str, list[str]] = {word: [] for word in self.words}
+        for word, phonemes in readings:
+            found[word] += [words[number] for number in nearest(phonemes, said) if words[number] not in found[word]]
+        return {word: alike for word, alike in found.items() if alike}
 
     def _speak_similar(self, folder: Path, speaker: Voice | NeuralVoice) -> list[str]:
         """Write a training speaker's clips of words that sound like keywords. Hands back their names below `folder`."""
@@ -184,8 +186,8 @@ class SpokenCorpus(EmbeddedCorpus):
         with Espeak() as espeak:
             say = self._sayer(espeak, speaker)
             for number in range(self.similar_words):
-                alike, word = self._similar[generator.integers(len(self._similar))]
-                speech = say(alike, generator)
+                word = str(generator.choice(list(self._similar)))
+                speech = say(str(generator.choice(self._similar[word])), generator)
                 names.append(f"like {word}/{speaker.identity}_nohash_{number}.wav")
                 self._write_clip(folder / names[-1], speech, generator)
         return names
