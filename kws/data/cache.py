@@ -92,8 +92,11 @@ def waveforms(
     max_broken_share: float = 0.01,
     progress: bool = True,
     engine: str = "threads",
+    tail: float = 0.0,
 ) -> Waveforms:
-    """The waveforms of `corpus` at `sample_rate`, each brought to `seconds`, from the cache or made now.
+    """The waveforms of `corpus` at `sample_rate`, each brought to `seconds` and followed by `tail` seconds of silence.
+
+    They come from the cache or are made now.
 
     Clips are decoded and resampled by `workers` threads (None: one per core available), or by what else `engine`
     names (`kws.data.decoding`). Shorter clips get zeros at the end, longer ones are cropped around the speech
@@ -102,7 +105,7 @@ def waveforms(
     Raises KwsError when more than `max_broken_share` of the clips cannot be read, when a split is left without
     clips, when the disk is full or the directory cannot be written, and when a recording changes meanwhile.
     """
-    samples = round(sample_rate * seconds)
+    samples, silence = round(sample_rate * seconds), round(sample_rate * tail)
     if sample_rate < audio.RATES[0] or samples < 1:
         raise KwsError(f"sample_rate={sample_rate} and seconds={seconds} give no waveform; use 8000 or 16000, and 1.0")
     workers = workers or available_cores()
@@ -113,7 +116,7 @@ def waveforms(
         with bar("checking recordings", len(files), progress) as advance:
             index = directory / f"digests-{_short(str(corpus.root.resolve()))}.bin"
             content = digests(files, index, workers, advance)
-        key = _key(corpus, sample_rate, samples, content)
+        key = _key(corpus, sample_rate, samples, silence, content)
         folder = directory / f"{PREFIX}{_slug(corpus.name)}-{sample_rate}-{key[:20]}"
         found = _load(folder, corpus, key)
         if found is None:
@@ -125,9 +128,9 @@ def waveforms(
                     _clean(directory, held)
                     if folder.is_dir():
                         _remove(folder)
-                    facts = {"key": key, "sample_rate": sample_rate, "samples": samples}
+                    facts = {"key": key, "sample_rate": sample_rate, "samples": samples + silence}
                     unchanged = partial(_refuse_changed, files, content.identity, workers)
-                    _build(folder, corpus, find_engine(engine, workers), facts, unchanged, progress)
+                    _build(folder, corpus, find_engine(engine, workers), facts, silence, unchanged, progress)
                     found = _load(folder, corpus, key)
         if found is None:
             raise KwsError(f"{folder}: the cache just written cannot be read back; check the disk, or use another one")
@@ -135,8 +138,9 @@ def waveforms(
     return found
 
 
-def _key(corpus: Corpus, sample_rate: int, samples: int, content: Content) -> str:
+def _key(corpus: Corpus, sample_rate: int, samples: int, silence: int, content: Content) -> str:
     settings = (VERSION, str(sample_rate), str(samples), soxr.__version__, soundfile.__libsndfile_version__)
+    settings += (f"tail {silence}",) if silence else ()
     inside = hashlib.blake2b(content.digest.data, digest_size=16).hexdigest()
     return digest([settings, (corpus.fingerprint(), inside)])
 
@@ -145,7 +149,13 @@ def _key(corpus: Corpus, sample_rate: int, samples: int, content: Content) -> st
 
 
 def _build(
-    folder: Path, corpus: Corpus, decode: Engine, facts: dict, unchanged: Callable[[], None], progress: bool
+    folder: Path,
+    corpus: Corpus,
+    decode: Engine,
+    facts: dict,
+    silence: int,
+    unchanged: Callable[[], None],
+    progress: bool,
 ) -> None:
     sample_rate, samples = facts["sample_rate"], facts["samples"]
     needed = 2 * samples * len(corpus.clips)
@@ -160,14 +170,14 @@ def _build(
             for split in SPLITS:
                 clips, done, left_out = corpus.split(split), 0, []
                 with ArrayFile(temporary / f"{split}.npy", (samples,)) as file:
-                    for results in decode(clips, sample_rate, samples):
+                    for results in decode(clips, sample_rate, samples - silence):
                         for row, result in enumerate(results, start=done):
                             label = clips.labels[clips.label[row]]
                             if isinstance(result, Refusal):
                                 refused.append(result)
                                 left_out.append(row)
                                 continue
-                            file.append(result[None])
+                            file.append(np.pad(result, (0, silence))[None])
                             if split == "training" and label not in NO_SPEECH and np.abs(result).max() <= 1:
                                 silent[label] += 1
                         done += len(results)

@@ -159,6 +159,8 @@ class SpeechDataModule(pl.LightningDataModule):
         augment: what happens to training clips, fresh each epoch.
         sample_rate: Hz.
         seconds: length of a clip; None for the source's own.
+        tail: seconds of silence after each. A causal network then hears a word to its end where the recording ends
+            with it; one that looks ahead hears to the end all the same.
         batch_size: clips per training step.
         evaluation_batch_size: clips per step in validation; fewer where there are thousands of labels.
         limit_clips: train on a seeded choice of this many clips only.
@@ -175,6 +177,7 @@ class SpeechDataModule(pl.LightningDataModule):
             drawn anew; of a label that is no word as many as there are, up to twice that. None for each clip once.
 
     Attributes:
+        seconds: length of a clip with its tail.
         negatives: training clips that are such pieces, indices; none where all are trained on.
         negative_weights: how likely each is to be drawn.
         keep_waveforms: whether training batches bring what was augmented along with its features.
@@ -198,6 +201,7 @@ class SpeechDataModule(pl.LightningDataModule):
         balance: float = 0.0,
         clips_per_word: int | None = None,
         engine: str = "threads",
+        tail: float = 0.0,
     ):
         super().__init__()
         if featurizer.sample_rate != sample_rate:
@@ -215,6 +219,8 @@ class SpeechDataModule(pl.LightningDataModule):
             )
         if seconds * sample_rate < featurizer.hop_size:
             raise KwsError(f"data.seconds={seconds} is shorter than one hop of the featurizer; make it longer.")
+        if not 0 <= tail <= seconds:
+            raise KwsError(f"data.tail={tail} must lie between 0 and data.seconds={seconds}, as seconds of silence.")
         self.source = source
         self.featurizer = featurizer
         self.augment = augment if augment and augment.active else None
@@ -222,7 +228,7 @@ class SpeechDataModule(pl.LightningDataModule):
             self.augment.set_featurizer(featurizer)
         self.keep_waveforms = False
         self.sample_rate = sample_rate
-        self.seconds = seconds
+        self.seconds, self.tail = seconds + tail, tail
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size
         self.limit_clips = limit_clips
@@ -259,7 +265,8 @@ class SpeechDataModule(pl.LightningDataModule):
             self.waveforms = waveforms(
                 self.corpus,
                 self.sample_rate,
-                seconds=self.seconds,
+                seconds=self.seconds - self.tail,
+                tail=self.tail,
                 directory=self.cache_dir / "waveforms",
                 workers=self.workers,
                 max_broken_share=self.max_broken_share,

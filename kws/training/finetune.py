@@ -97,13 +97,14 @@ def follow(config: DictConfig, origin: Origin, given: Sequence[str]) -> None:
 
 
 def follow_rate(config: DictConfig, origin: Origin, given: Sequence[str]) -> None:
-    """The sample rate, and the length of a clip."""
+    """The sample rate, and the length of a clip and of the silence after it."""
     rate = origin.spotter.sample_rate
     if "data.sample_rate" in given and config.data.sample_rate != rate:
         refuse(origin, f"data.sample_rate={config.data.sample_rate}", f"is at {rate} Hz")
     put(config, "data.sample_rate", rate)
-    if "data.seconds" not in given and origin.settings is not None:
-        put(config, "data.seconds", origin.settings.data.get("seconds", config.data.seconds))
+    for name in ("seconds", "tail"):
+        if f"data.{name}" not in given and origin.settings is not None:
+            put(config, f"data.{name}", origin.settings.data.get(name, config.data[name]))
 
 
 def follow_featurizer(config: DictConfig, origin: Origin, given: Sequence[str]) -> None:

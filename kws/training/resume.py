@@ -79,7 +79,11 @@ def refuse_contradictions(path: Path, checkpoint: Mapping[str, Any], spotter: Sp
         refuse("seed", seed, now["about"]["seed"])
     clips = checkpoint.get("clips")
     if clips is not None:
-        for name, what in (("seconds", "data.seconds"), ("clips", "clips"), ("digest", "other clips, by their names,")):
+        for name, what in (
+            ("seconds", "data.seconds + data.tail"),
+            ("clips", "clips"),
+            ("digest", "other clips, by their names,"),
+        ):
             if clips[name] != data.content[name]:
                 refuse(what, clips[name], data.content[name])
     elif (before := held.get("about", {}).get("corpus_fingerprint")) not in (None, data.corpus.fingerprint()):

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from kws.corpus import FolderCorpus
+from kws.corpus.clips import SPLITS
 from kws.corpus.coloured_noise import stand_ins
 from kws.data import SpeechDataModule
 from kws.data.augment import Augment, BackgroundNoise
 from kws.data.module import ClipBatches, SplitDataset
 from kws.spotter.featurizer import Featurizer
 from kws.support.errors import KwsError
+from tests.recordings import tone, write
 from tests.scripts import tone_corpus
 
 
@@ -132,3 +134,24 @@ def test_the_length_may_be_the_sources_own(tmp_path):
     data = SpeechDataModule(source, Featurizer(8000), seconds=None, cache_dir=tmp_path)
     data.prepare_data()
     assert data.waveforms.splits["training"].samples.shape[1] == 1.4 * 8000
+
+
+def test_clips_are_followed_by_silence(tmp_path):
+    source = FolderCorpus(tone_corpus(tmp_path / "tones", clips=8))
+    write(tmp_path / "tones" / "low" / "long_nohash_0.wav", tone(2.0))
+    made = []
+    for tail in (0.0, 0.25):
+        data = SpeechDataModule(source, Featurizer(8000, 256, 256), tail=tail, cache_dir=tmp_path / "cache")
+        data.prepare_data()
+        assert data.seconds == data.content["seconds"] == 1.0 + tail
+        made.append(data)
+    for split in SPLITS:
+        plain, longer = (data.waveforms.splits[split].samples for data in made)
+        np.testing.assert_array_equal(longer[:, :8000], plain)
+        assert longer.shape[1] == 10000
+        assert not longer[:, 8000:].any()
+        features = made[1].split_features(split)
+        assert features.shape[1] == 10000 // 256
+    for tail in (-0.1, 1.5):
+        with pytest.raises(KwsError, match=f"data.tail={tail}"):
+            SpeechDataModule(source, Featurizer(8000), tail=tail, cache_dir=tmp_path)
