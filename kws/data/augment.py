@@ -114,44 +114,6 @@ class TimeShift:
         return padded.unfold(1, waveforms.shape[1], 1)[rows, starts]  # the unfolded view costs no memory
 
 
-class Truncate:
-    """Cuts words off, with `probability`, as a recorder does that begins late or stops early: silence from there on.
-
-    Lost is, at one end or the other, up to `share` of the word. The word lasts from the first block of 10 ms whose
-    level is within `floor_db` of the loudest one's to the last. Noise that is added later goes on over the silence.
-    """
-
-    def __init__(self, share: float = 0.3, probability: float = 0.2, floor_db: float = 25.0):
-        _require(0 <= share < 1, "Truncate.share", share, "0 or more, below 1")
-        _require(0 <= probability <= 1, "Truncate.probability", probability, "between 0 and 1")
-        _require(floor_db > 0, "Truncate.floor_db", floor_db, "more than 0")
-        self.share, self.probability, self.floor_db = share, probability, floor_db
-
-    def __call__(self, waveforms: Tensor, generator: Generator, sample_rate: int) -> Tensor:
-        clips, samples = waveforms.shape
-        device = waveforms.device
-        hit = _uniform(0.0, 1.0, clips, generator, device) < self.probability
-        lost = _uniform(0.0, self.share, clips, generator, device)
-        late = _integers(0, 1, clips, generator, device).bool()
-        first, last = self.words(waveforms, sample_rate)
-        cut = (lost * (last - first)).round().long()
-        begin = torch.where(hit & late, first + cut, 0)
-        end = torch.where(hit & ~late, last - cut, samples)
-        place = torch.arange(samples, device=device)
-        return waveforms * ((place >= begin[:, None]) & (place < end[:, None]))
-
-    def words(self, waveforms: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
-        """Where the word of each row of (B, S) begins and ends, samples, (B,) each; of a silent clip, all of it."""
-        samples, block = waveforms.shape[1], max(1, sample_rate // 100)
-        blocks = torch.nn.functional.pad(waveforms, (0, -samples % block)).unflatten(1, (-1, block))
-        power = blocks.square().mean(2)
-        loud = power >= power.amax(1, keepdim=True) * 10 ** (-self.floor_db / 10)
-        count = loud.shape[1]
-        first = loud.int().argmax(1)  # of equals the first
-        last = count - loud.flip(1).int().argmax(1)
-        return first * block, (last * block).clamp(max=samples)
-
-
 class Gain:
     """Makes each clip louder or softer by `low_db` to `high_db`."""
 

@@ -19,7 +19,6 @@ from kws.data.augment import (
     SpecAugment,
     SpeedPitch,
     TimeShift,
-    Truncate,
 )
 from kws.runs.configuration import CONFIGS, register_resolvers
 from kws.spotter.featurizer import Featurizer
@@ -50,7 +49,7 @@ def background(*arguments, recordings=None, **settings):
 
 
 def all_of(**settings):
-    return [TimeShift(), Truncate(probability=0.5), Gain(), background(), SpeedPitch(), Reverberation(probability=0.5)]
+    return [TimeShift(), Gain(), background(), SpeedPitch(), Reverberation(probability=0.5)]
 
 
 def decibel(power):
@@ -78,42 +77,6 @@ def test_time_shift_moves_the_content_and_fills_with_silence(clips):
 def test_time_shift_longer_than_the_clip(clips):
     assert TimeShift(100.0)(clips, generator(), RATE).shape == clips.shape
     assert torch.equal(TimeShift(0.0)(clips, generator(), RATE), clips)
-
-
-@pytest.fixture
-def words():
-    """A tone from 0.3 to 0.7 s over noise 40 dB below it."""
-    time = torch.arange(RATE) / RATE
-    tone = 0.3 * torch.sin(2 * math.pi * 500 * time) * ((time >= 0.3) & (time < 0.7))
-    return tone + 0.002 * torch.randn(400, RATE, generator=generator(3))
-
-
-def test_truncation_loses_an_end_of_the_word(words):
-    first, last = Truncate().words(words, RATE)
-    assert (first == 2400).all()
-    assert (last == 5600).all()
-    truncated = Truncate(share=0.25, probability=1.0)(words, generator(), RATE)
-    kept = truncated != 0
-    begin, end = kept.int().argmax(1), RATE - kept.flip(1).int().argmax(1)
-    place = torch.arange(RATE)
-    assert torch.equal(truncated, words * ((place >= begin[:, None]) & (place < end[:, None])))
-    late, early = begin >= 2400, end <= 5600
-    assert (late ^ early).all()  # one end alone
-    assert 150 < late.sum() < 250
-    lost = torch.where(late, begin - 2400, 5600 - end) / 3200
-    assert lost.max() <= 0.251
-    assert abs(lost.mean() - 0.125) < 0.01
-
-
-def test_truncation_of_some_clips_and_of_silence(words):
-    changed = (Truncate(probability=0.2)(words, generator(), RATE) != words).any(1)
-    assert 55 < changed.sum() < 105
-    assert torch.equal(Truncate(share=0.0, probability=0.0)(words, generator(), RATE), words)
-    silent = torch.zeros(3, RATE)
-    assert torch.equal(Truncate(probability=1.0)(silent, generator(), RATE), silent)
-    first, last = Truncate().words(silent[:, :1003], RATE)
-    assert first.tolist() == [0, 0, 0]
-    assert last.tolist() == [1003] * 3
 
 
 # Level
@@ -457,9 +420,6 @@ def test_nothing_to_do_is_nothing_done(clips):
     ("make", "message"),
     [
         (lambda: TimeShift(-1), "TimeShift.max_seconds=-1"),
-        (lambda: Truncate(share=1), "Truncate.share=1"),
-        (lambda: Truncate(probability=1.5), "Truncate.probability=1.5"),
-        (lambda: Truncate(floor_db=0), "Truncate.floor_db=0"),
         (lambda: Gain(3, 1), "Gain.low_db=3"),
         (lambda: BackgroundNoise(20, 0), "BackgroundNoise.low_snr_db=20"),
         (lambda: BackgroundNoise(probability=2), "BackgroundNoise.probability=2"),
