@@ -102,9 +102,10 @@ def follow_rate(config: DictConfig, origin: Origin, given: Sequence[str]) -> Non
     if "data.sample_rate" in given and config.data.sample_rate != rate:
         refuse(origin, f"data.sample_rate={config.data.sample_rate}", f"is at {rate} Hz")
     put(config, "data.sample_rate", rate)
-    for name in ("seconds", "tail"):
+    usual = {"seconds": config.data.seconds, "tail": 0.0}  # of a run from before it had them
+    for name, value in usual.items():
         if f"data.{name}" not in given and origin.settings is not None:
-            put(config, f"data.{name}", origin.settings.data.get(name, config.data[name]))
+            put(config, f"data.{name}", origin.settings.data.get(name, value))
 
 
 def follow_featurizer(config: DictConfig, origin: Origin, given: Sequence[str]) -> None:

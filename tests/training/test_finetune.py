@@ -3,14 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from omegaconf import OmegaConf
 
 from kws.spotter import Spotter
 from kws.spotters import named
+from kws.training.finetune import follow_rate
 from tests.scripts import TONES, call, tone_corpus
 
 CLIPS_ONLY = ("streaming.modes=[]", "detection.hours=0", "runtimes=[]")
@@ -110,6 +113,19 @@ def test_free_settings_may_be_named(here, place):
     assert spotter.classifier.settings["hidden_size"] == 12
     assert spotter.vad is None
     assert (spotter.decoder.settings["smoothing"], spotter.decoder.settings["refractory"]) == (0.3, 0.7)
+
+
+def test_the_length_of_a_clip_follows_unless_it_is_named():
+    origin = SimpleNamespace(
+        spotter=SimpleNamespace(sample_rate=8000), settings=OmegaConf.create({"data": {"seconds": 1.5, "tail": 0.25}})
+    )
+    for given, expected in (((), (1.5, 0.25)), (("data.tail",), (1.5, 0.5)), (("data.seconds",), (1.0, 0.25))):
+        config = OmegaConf.create({"data": {"sample_rate": 16000, "seconds": 1.0, "tail": 0.5}})
+        follow_rate(config, origin, given)
+        assert (config.data.sample_rate, config.data.seconds, config.data.tail) == (8000, *expected)
+    del origin.settings.data.tail  # a run of before there were any
+    follow_rate(config, origin, ())
+    assert (config.data.seconds, config.data.tail) == (1.5, 0.0)
 
 
 @pytest.mark.parametrize(
