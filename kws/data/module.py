@@ -159,8 +159,7 @@ class SpeechDataModule(pl.LightningDataModule):
         augment: what happens to training clips, fresh each epoch.
         sample_rate: Hz.
         seconds: length of a clip; None for the source's own.
-        tail: seconds of silence after each. A causal network then hears a word to its end where the recording ends
-            with it; one that looks ahead hears to the end all the same.
+        tail: seconds of silence after each, in which a causal network hears out a word that ends with its recording.
         batch_size: clips per training step.
         evaluation_batch_size: clips per step in validation; fewer where there are thousands of labels.
         limit_clips: train on a seeded choice of this many clips only.
