@@ -92,10 +92,11 @@ class Augment:
         """Whether background noise is added to any clip."""
         return any(isinstance(added, BackgroundNoise) and added.probability > 0 for added in self.of_waveforms)
 
-    def features(self, features: Tensor, generator: Generator) -> Tensor:
-        """Augmented (B, T, F) features."""
+    def features(self, features: Tensor, generator: Generator, masks: bool = True) -> Tensor:
+        """Augmented (B, T, F) features; with nothing of them hidden, if wanted."""
         for augmentation in self.of_features:
-            features = augmentation(features, generator)
+            if masks or not isinstance(augmentation, SpecAugment):
+                features = augmentation(features, generator)
         return features
 
 

@@ -429,10 +429,13 @@ class SpeechDataModule(pl.LightningDataModule):
 
     @torch.no_grad()
     def with_and_without_noise(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features (B, T, F) of a training batch's waveforms, augmented, and the same without background noise."""
-        return self._augmented(batch)[1], self._augmented(batch, noise=False)[1]
+        """Features (B, T, F) of a training batch's waveforms, augmented, and the same without background noise.
 
-    def _augmented(self, batch: Batch, noise: bool = True) -> tuple[Tensor, Tensor]:
+        Nothing of them is hidden: behind a mask there is no noise.
+        """
+        return self._augmented(batch, masks=False)[1], self._augmented(batch, noise=False, masks=False)[1]
+
+    def _augmented(self, batch: Batch, noise: bool = True, masks: bool = True) -> tuple[Tensor, Tensor]:
         """Waveforms (B, S) and features (B, T, F) of a batch, augmented alike with background noise and without."""
         generator = torch.Generator(batch.waveforms.device).manual_seed(int(batch.draw))
         samples = batch.waveforms.float() / INT16_SCALE
@@ -440,5 +443,5 @@ class SpeechDataModule(pl.LightningDataModule):
             samples = self.augment.waveforms(samples, generator, noise)
         features = self.featurizer.to(samples.device)(samples)
         if self.augment is not None:
-            features = self.augment.features(features, generator)
+            features = self.augment.features(features, generator, masks)
         return samples, features

@@ -192,6 +192,8 @@ class SpeechEmbeddingClassifier(Classifier):
         num_classes: labels, C.
         width: channels of the head.
         kernels: frames that each kernel of the head sees, eight frames apart.
+        heads: that learn side by side from different weights, each by itself; what they say of a frame is averaged,
+            as logits. They differ by chance, and together err less.
         dropout: probability of zeroing inputs of the head's layers, in training.
         sample_rate: Hz of what the features are made of; they are scaled to those of 16 kHz.
         frozen: the first blocks that keep their weights in training, a number; true: the embedding, false: none.
@@ -206,6 +208,7 @@ class SpeechEmbeddingClassifier(Classifier):
         num_classes: int,
         width: int = 96,
         kernels: tuple[int, ...] = (3, 3),
+        heads: int = 1,
         dropout: float = 0.3,
         sample_rate: int = RATE,
         frozen: bool | int = True,
@@ -220,8 +223,8 @@ class SpeechEmbeddingClassifier(Classifier):
                 f"model: the speech embedding hears {FILTERS} features and gets {input_size}; choose "
                 "featurizer=speech_embedding."
             )
-        if min([width, *kernels]) < 1:
-            raise KwsError(f"model.width={width} and model.kernels={kernels} must be at least 1.")
+        if min([width, heads, *kernels]) < 1:
+            raise KwsError(f"model.width={width}, model.heads={heads} and model.kernels={kernels} must be at least 1.")
         if not 1 <= blocks <= len(BLOCKS):
             raise KwsError(f"model.blocks={blocks}: the speech embedding has 1 to {len(BLOCKS)} blocks.")
         if not isinstance(frozen, bool) and not 0 <= frozen <= blocks:
@@ -233,6 +236,7 @@ class SpeechEmbeddingClassifier(Classifier):
             "num_classes": num_classes,
             "width": width,
             "kernels": kernels,
+            "heads": heads,
             "dropout": dropout,
             "sample_rate": sample_rate,
             "frozen": frozen,
@@ -250,12 +254,15 @@ class SpeechEmbeddingClassifier(Classifier):
         if blocks < len(BLOCKS):
             channels = BLOCKS[blocks - 1][0][-1]
         self.norm = nn.BatchNorm2d(channels)
-        head, filters = [], self.filters
+        self.heads, head, filters = heads, [], self.filters
         for kernel in kernels:
+            # All heads in one layer: the first reads the embedding, which they share, and each of the others its own.
+            groups = heads if head else 1
+            shape = {"dilation": (STRIDE, 1), "groups": groups, "bias": False}
             head.append(Layer(channels, filters, kernel, STRIDE))
-            head[-1].convolution = nn.Conv2d(channels, width, (kernel, filters), dilation=(STRIDE, 1), bias=False)
-            head[-1].norm = nn.BatchNorm2d(width)
-            channels, filters = width, 1
+            head[-1].convolution = nn.Conv2d(channels, heads * width, (kernel, filters), **shape)
+            head[-1].norm = nn.BatchNorm2d(heads * width)
+            channels, filters = heads * width, 1
         self.head = nn.ModuleList(head)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(channels, num_classes)
@@ -314,7 +321,8 @@ class SpeechEmbeddingClassifier(Classifier):
             add_convolution(chain, f"head{i}", layer.convolution, layer.norm, layer.input_filters, scale)
             scale = None
             chain.add(ReLU, f"head{i}.relu")
-        chain.add(Linear, "linear", weight=array(self.linear.weight), bias=array(self.linear.bias))
+        weight = self.linear.weight.double() / self.heads
+        chain.add(Linear, "linear", weight=array(weight), bias=array(self.linear.bias))
         chain.add(LogSoftmax, "log_probabilities")
         return chain.steps
 
@@ -344,7 +352,7 @@ class SpeechEmbeddingClassifier(Classifier):
         x = self.norm(self.embedded(features)[:, :, phase // dilation :: STRIDE // dilation])
         for layer in self.head:
             x = layer.after_rest(self.dropout(x), layer.frames - 1)
-            x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight)))
+            x = torch.relu(layer.norm(F.conv2d(x, layer.convolution.weight, groups=layer.convolution.groups)))
         held = (torch.arange(frames, device=x.device) - phase).div(STRIDE, rounding_mode="floor").clamp(min=0)
         return self.scores(x)[:, held]
 
@@ -360,8 +368,13 @@ class SpeechEmbeddingClassifier(Classifier):
         return x
 
     def scores(self, x: Tensor) -> Tensor:
-        """(B, width, T, 1) to log-probabilities (B, T, C)."""
-        scores = self.linear(self.dropout(x[..., 0].transpose(1, 2)))
+        """(B, H * width, T, 1) to log-probabilities (B, T, C); in training (H * B, T, C), those of each of H heads."""
+        x, weight = self.dropout(x[..., 0].transpose(1, 2)), self.linear.weight
+        if self.training and self.heads > 1:
+            alone = zip(x.chunk(self.heads, dim=-1), weight.chunk(self.heads, dim=1), strict=True)
+            scores = torch.cat([F.linear(one, its, self.linear.bias) for one, its in alone])
+        else:
+            scores = F.linear(x, weight / self.heads, self.linear.bias)
         return F.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 

@@ -224,14 +224,16 @@ class SpotterModule(pl.LightningModule):
         out = recorded[:, None] & self.unrecorded.to(recorded.device)
         return log_probabilities.masked_fill(out, UNHEARD).log_softmax(dim=-1)
 
-    def divergence(self, log_probabilities: Tensor, waveforms: Tensor, mixed: Mixed | None) -> Tensor:
+    def wanted(self, waveforms: Tensor, mixed: Mixed | None) -> Tensor:
+        """Softened posteriors of the teachers, (B, C), mixed as the clips are."""
+        wanted = self.teachers(waveforms, self.temperature)
+        return wanted if mixed is None else torch.lerp(wanted[mixed.partner], wanted, mixed.share[:, None])
+
+    def divergence(self, log_probabilities: Tensor, wanted: Tensor) -> Tensor:
         """Kullback-Leibler divergence of softened posteriors (B, C) from the teachers', times temperature squared.
 
         The square keeps its gradient as large as that of the labels' loss (Hinton et al., 2015).
         """
-        wanted = self.teachers(waveforms, self.temperature)
-        if mixed is not None:
-            wanted = torch.lerp(wanted[mixed.partner], wanted, mixed.share[:, None])
         softened = torch.log_softmax(log_probabilities / self.temperature, dim=1)
         return self.temperature**2 * F.kl_div(softened, wanted, reduction="batchmean")
 
@@ -272,31 +274,54 @@ class SpotterModule(pl.LightningModule):
         mixed = self.mix(clips)
         if mixed is not None:
             features = torch.lerp(features[mixed.partner], features, mixed.share[:, None, None])
-        heard = self.listen(features.reshape(lanes, -1, features.shape[-1]))  # (L, J·T, C)
-        frames = heard.reshape(clips, -1, heard.shape[-1])  # (B, T, C)
+        heard = self.listen(features.reshape(lanes, -1, features.shape[-1]))  # (H·L, J·T, C)
+        wanted = self.wanted(batch.waveforms[:clips], mixed) if self.teachers is not None else None
+        recorded = None if batch.recorded is None else batch.recorded[:clips]
+        heads = [self.judge(one, labels, mixed, recorded, wanted) for one in heard.split(lanes)]
+        loss = torch.stack([loss for loss, _ in heads]).mean()
+        together = torch.stack([log_probabilities for _, log_probabilities in heads]).mean(0)
+        self.training_clips.update(together.detach(), labels)
+        self.note(loss.detach(), clips, batch_idx)
+        return loss
+
+    def judge(
+        self,
+        heard: Tensor,
+        labels: Tensor,
+        mixed: Mixed | None = None,
+        recorded: Tensor | None = None,
+        wanted: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of what a network, or one of its heads, heard in B clips, and the clips' log-probabilities, (B, C).
+
+        Args:
+            heard: log-probabilities of their frames, (L, J·T, C): L sequences of J clips.
+            labels: (B,) class indices.
+            mixed: how the clips were mixed.
+            recorded: (B,) whether a clip is compared with the words that have recordings alone.
+            wanted: posteriors of the teachers, (B, C).
+        """
+        frames = heard.reshape(len(labels), -1, heard.shape[-1])  # (B, T, C)
         answers = log_probabilities = self.spotter.classifier.readout(frames)  # (B, C)
-        if batch.recorded is not None:
-            log_probabilities = self.without_unrecorded(answers, batch.recorded[:clips], mixed)
+        if recorded is not None:
+            log_probabilities = self.without_unrecorded(answers, recorded, mixed)
         loss = self.loss(log_probabilities, labels, mixed)
-        if self.teachers is not None:  # of typed words a recording's label says nothing, but a teacher does
-            divergence = self.divergence(answers, batch.waveforms[:clips], mixed)
-            loss = torch.lerp(loss, divergence, self.teacher_share)
+        if wanted is not None:  # of typed words a recording's label says nothing, but a teacher does
+            loss = torch.lerp(loss, self.divergence(answers, wanted), self.teacher_share)
         if self.detection:
             loss = (
                 loss
                 + self.detection
                 * detection_loss(
                     heard,
-                    labels.reshape(lanes, -1),
+                    labels.reshape(len(heard), -1),
                     self.words.to(labels.device),
                     self.detection_window,
                     min(self.detection_slack, frames.shape[1] - 1),
                     self.alarm_weight,
                 ).mean()
             )
-        self.training_clips.update(log_probabilities.detach(), labels)
-        self.note(loss.detach(), clips, batch_idx)
-        return loss
+        return loss, log_probabilities
 
     def note(self, loss: Tensor, clips: int, batch: int) -> None:
         """Keep a batch's loss for the epoch's mean, and show it now and then: Lightning's own `log` takes longer.

@@ -271,6 +271,7 @@ def test_masks_show_the_mean_of_each_feature():
     masked = augment.features(features, generator())
     assert ((masked == features) | (masked == torch.arange(40.0))).all()
     assert (masked != features).any()
+    assert torch.equal(augment.features(features, generator(), masks=False), features)
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,12 @@ def test_every_kind_of_network_with_its_resets(network):
     assert heard.totals.std(axis=0).min() > 10
 
 
-@pytest.mark.parametrize("blocks", [3, 5])
-def test_an_embedding_of_several_filters_reaches_its_head(blocks):
+@pytest.mark.parametrize(("blocks", "heads"), [(3, 1), (5, 1), (5, 3)])
+def test_an_embedding_of_several_filters_reaches_its_heads(blocks, heads):
     need_compiler()
-    own, waveforms = composed("model=speech_embedding", f"model.blocks={blocks}", "model.kernels=[1,3]")
+    own, waveforms = composed(
+        "model=speech_embedding", f"model.blocks={blocks}", "model.kernels=[1,3]", f"model.heads={heads}"
+    )
     program = quantized(own, own.features(waveforms).numpy()).program()
     parity = check(own, program, CModel.of(own, program), waveforms.numpy(), 0.9, "c_int8")
     assert parity.max_abs_difference < 0.1

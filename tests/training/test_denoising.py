@@ -8,7 +8,7 @@ import torch
 
 from kws.corpus import FolderCorpus
 from kws.data import SpeechDataModule
-from kws.data.augment import Augment, BackgroundNoise, Gain, RandomEqualizer, SpeedPitch, TimeShift
+from kws.data.augment import Augment, BackgroundNoise, Gain, RandomEqualizer, SpecAugment, SpeedPitch, TimeShift
 from kws.networks.speech_embedding import layers, pretrained
 from kws.spotter import Spotter
 from kws.support.errors import KwsError
@@ -93,6 +93,29 @@ def test_the_same_draws_with_noise_and_without():
     assert torch.equal(generator.get_state(), other.get_state())
     ratio = 10 * torch.log10(without.square().sum(1) / (with_noise - without).square().sum(1))
     assert ((ratio > -0.5) & (ratio < 10.5)).all()  # gain and all: only the noise is missing
+
+
+def test_nothing_is_hidden_from_an_embedding_that_learns_what_noise_is(corpus, tmp_path):
+    """Its features are those of the same draws without masks; those that train the words have masks."""
+
+    def made(*features):
+        data = SpeechDataModule(
+            FolderCorpus(corpus),
+            featurizer(8000),
+            Augment(8000, [BackgroundNoise(0, 10, 1.0)], [RandomEqualizer(3.0), *features]),
+            seconds=0.5,
+            batch_size=6,
+            cache_dir=tmp_path,
+        )
+        data.prepare_data()
+        return data
+
+    masked, plain = made(SpecAugment(2, 0.3, 2, 0.3)), made()
+    batch = next(iter(plain.loader("training", training=True)))
+    for hidden, wanted in zip(masked.with_and_without_noise(batch), plain.with_and_without_noise(batch), strict=True):
+        assert torch.equal(hidden, wanted)
+    trains, noisy = masked._augmented(batch)[1], plain.with_and_without_noise(batch)[0]
+    assert 0.2 < (trains == noisy).float().mean() < 0.9
 
 
 def test_the_distance_is_zero_of_the_same_and_one_of_the_mean(published):
