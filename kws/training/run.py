@@ -372,7 +372,8 @@ def calibrate(config: DictConfig, data: SpeechDataModule, spotter: Spotter) -> d
 def most_like_people(voices: str | Sequence[str]) -> tuple[str, ...]:
     """Those of the voices that read running speech on which a decoder is chosen.
 
-    A word answers espeak-ng five times as often as neural voices, and people less often than these: docs/own_words_trials.md.
+    A word answers espeak-ng five times as often as neural voices, and people less often than these:
+    docs/own_words_trials.md.
     """
     voices = (voices,) if isinstance(voices, str) else tuple(voices)
     return ("kokoro",) if "kokoro" in voices else voices
