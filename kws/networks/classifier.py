@@ -30,7 +30,6 @@ class Classifier(nn.Module):
 
     Attributes:
         settings: the arguments it was made with, plain values.
-        heads: networks in one that learn each by itself: in training it answers for each of them, (heads * B, T, C).
         streams: whether it goes frame by frame. False: it judges whole clips, (B, T, F) to (B, 1, C).
         resting: class index of what is heard when nothing is said, if there is such a label; the spotter sets it.
         fixed_normalization: mean and deviation of all features that the weights were learned with elsewhere; None:
@@ -41,7 +40,6 @@ class Classifier(nn.Module):
     """Every network by the name of its class."""
 
     settings: dict[str, Any]
-    heads = 1
     streams = True
     resting: int | None = None
     fixed_normalization: tuple[float, float] | None = None
@@ -57,7 +55,10 @@ class Classifier(nn.Module):
         Classifier.known[cls.__name__] = cls
 
     def forward(self, features: Tensor) -> Tensor:
-        """Whole clips: normalised features (B, T, F) to log-probabilities (B, T, C)."""
+        """Whole clips: normalised features (B, T, F) to log-probabilities (B, T, C).
+
+        In training one whose H heads learn each by itself answers for each of them, (H * B, T, C).
+        """
         log_probabilities, _ = self.stream(features, self.initial_state(len(features), features.device))
         return log_probabilities
 

@@ -288,9 +288,9 @@ class SpotterModule(pl.LightningModule):
         self,
         heard: Tensor,
         labels: Tensor,
-        mixed: Mixed | None = None,
-        recorded: Tensor | None = None,
-        wanted: Tensor | None = None,
+        mixed: Mixed | None,
+        recorded: Tensor | None,
+        wanted: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Loss of what a network, or one of its heads, heard in B clips, and the clips' log-probabilities, (B, C).
 
